@@ -1,0 +1,40 @@
+"""Pixel rules that data, losses, metrics and dubbing share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def mask_lower_half(faces: Tensor) -> Tensor:
+    """The pose reference (paper, section 3.1): rows from H // 2 on set to 0.
+
+    faces [..., H, W] -> a new tensor of the same shape.
+    """
+    masked = faces.clone()
+    masked[..., faces.shape[-2] // 2 :, :] = 0
+    return masked
+
+
+def lower_half(faces: Tensor) -> Tensor:
+    """The lips as sync networks see them: rows from H // 2 on. [..., H, W] -> [..., H - H // 2, W]."""
+    return faces[..., faces.shape[-2] // 2 :, :]
+
+
+def to_network(images: NDArray[np.uint8]) -> Tensor:
+    """uint8 [..., H, W, 3] RGB -> float32 [..., 3, H, W] in [0, 1]."""
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(images)).movedim(-1, -3).float().div_(255.0)
+
+
+def to_image(faces: Tensor) -> NDArray[np.uint8]:
+    """float [..., 3, H, W] in [0, 1] (clipped) -> uint8 [..., H, W, 3] RGB, rounded to nearest."""
+    scaled = faces.detach().float().clamp(0, 1).mul(255.0).round()
+    result: NDArray[np.uint8] = scaled.byte().movedim(-3, -1).contiguous().cpu().numpy()
+    return result
