@@ -38,3 +38,20 @@ def to_image(faces: Tensor) -> NDArray[np.uint8]:
     scaled = faces.detach().float().clamp(0, 1).mul(255.0).round()
     result: NDArray[np.uint8] = scaled.byte().movedim(-3, -1).contiguous().cpu().numpy()
     return result
+
+
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pictures at another size (height, width); bilinear, differentiable, shared by losses, training, metrics.
+
+    [..., C, H, W] -> [..., C, height, width]. Pixels are squares (corners not aligned) and shrinking averages.
+    Pictures that have the size already come back as they are.
+    """
+    from torch.nn import functional as F
+
+    height, width = images.shape[-2:]
+    if (height, width) == size:
+        return images
+    shrinks = size[0] < height or size[1] < width
+    flat = images.reshape(-1, *images.shape[-3:])
+    resized = F.interpolate(flat, size=size, mode="bilinear", align_corners=False, antialias=shrinks)
+    return resized.reshape(*images.shape[:-2], *size)
