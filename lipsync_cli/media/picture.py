@@ -1,0 +1,125 @@
+"""From a decoded picture to RGB as a viewer sees it: colour matrix, range, pixel shape, rotation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Self
+
+import numpy as np
+from av.sidedata.sidedata import Type as SideDataType
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+
+from lipsync_cli.interfaces import Image
+
+_MATRICES = {
+    1: Colorspace.ITU709,
+    4: Colorspace.FCC,
+    5: Colorspace.ITU601,
+    6: Colorspace.ITU601,
+    7: Colorspace.SMPTE240M,
+    9: Colorspace.BT2020,
+    10: Colorspace.BT2020,
+}
+"""The number that ITU-T H.273 gives to a matrix -> the converter's name for it."""
+LARGEST_601_HEIGHT = 576
+"""Pixels. Video that does not say is BT.601 up to here, as television of that size was, and BT.709 above."""
+_SQUARE_ENOUGH = Fraction(1, 100)
+_ODDEST_PIXEL = 4
+_SCALING = Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """How the stored picture becomes the shown one: scaled to square pixels, then turned or mirrored."""
+
+    scaled_width: int
+    scaled_height: int
+    transposed: bool
+    mirrored: bool
+    """Left and right change places (after transposing)."""
+    flipped: bool
+    """Top and bottom change places (after transposing)."""
+
+    @classmethod
+    def of(cls, frame: VideoFrame, pixel_aspect: Fraction | None) -> Self:
+        """Read from a frame's display matrix and its stream's pixel aspect ratio (width over height)."""
+        width, height = _square_pixels(frame.width, frame.height, pixel_aspect)
+        return cls(width, height, *_orientation(frame))
+
+    @property
+    def width(self) -> int:
+        """Pixels, as shown."""
+        return self.scaled_height if self.transposed else self.scaled_width
+
+    @property
+    def height(self) -> int:
+        """Pixels, as shown."""
+        return self.scaled_width if self.transposed else self.scaled_height
+
+
+class PictureConverter:
+    """Turns the frames of one stream into RGB pictures of one size."""
+
+    def __init__(self, geometry: Geometry) -> None:
+        self._geometry = geometry
+        self._reformatter = VideoReformatter()
+
+    def convert(self, frame: VideoFrame) -> Image:
+        """Any pixel format of any depth -> uint8 [H, W, 3] RGB, full range, upright."""
+        geometry = self._geometry
+        matrix, full_range = _colours(frame)
+        rgb = self._reformatter.reformat(
+            frame,
+            width=geometry.scaled_width,
+            height=geometry.scaled_height,
+            format="rgb24",
+            src_colorspace=matrix,
+            dst_colorspace=matrix,
+            interpolation=_SCALING,
+            src_color_range=ColorRange.JPEG if full_range else ColorRange.MPEG,
+            dst_color_range=ColorRange.JPEG,
+        )
+        image: Image = rgb.to_ndarray()
+        if geometry.transposed:
+            image = image.transpose(1, 0, 2)
+        if geometry.mirrored:
+            image = image[:, ::-1]
+        if geometry.flipped:
+            image = image[::-1]
+        return np.ascontiguousarray(image)
+
+
+def _colours(frame: VideoFrame) -> tuple[Colorspace, bool]:
+    """The matrix of a frame and whether its values use the full range."""
+    default = Colorspace.ITU709 if frame.height > LARGEST_601_HEIGHT else Colorspace.ITU601
+    matrix = _MATRICES.get(int(frame.colorspace), default)
+    declared = int(frame.color_range)
+    if declared in (ColorRange.MPEG, ColorRange.JPEG):
+        return matrix, declared == ColorRange.JPEG
+    name = frame.format.name
+    return matrix, frame.format.is_rgb or name.startswith(("yuvj", "gray", "pal8", "mono", "ya"))
+
+
+def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
+    """(transposed, mirrored, flipped) from the display matrix, turned to the nearest quarter."""
+    data = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+    if data is None:
+        return False, False, False
+    # x' = a x + c y and y' = b x + d y (ISO/IEC 14496-12, 6.2.2); rows of three, the third is projective.
+    a, b, _, c, d, *_ = (int(value) for value in np.frombuffer(bytes(data), np.int32))
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return False, a < 0, d < 0
+    return True, c < 0, b < 0
+
+
+def _square_pixels(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
+    """Pixels that are not square are stretched along their short side, so that no detail is lost."""
+    if not aspect or abs(aspect - 1) < _SQUARE_ENOUGH:
+        return width, height
+    if not Fraction(1, _ODDEST_PIXEL) <= aspect <= _ODDEST_PIXEL:
+        return width, height  # nonsense in the header
+    if aspect > 1:
+        return round(width * aspect / 2) * 2, height
+    return width, round(height / aspect / 2) * 2

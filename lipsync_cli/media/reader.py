@@ -1,0 +1,104 @@
+"""Reads the frames of a video, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from lipsync_cli.errors import MediaError
+from lipsync_cli.interfaces import Frame, VideoInfo
+from lipsync_cli.media.picture import Geometry, PictureConverter
+from lipsync_cli.media.probe import PATIENCE, open_media, packets, probe_video, time_zero, video_stream
+
+_LONGEST_STEP_BACK = 1.0
+"""Seconds. A time stamp that falls back further starts a new count (files joined end to end)."""
+
+
+class VideoReader:
+    """The frames of a video file in order of presentation, uint8 [H, W, 3] RGB (a `FrameStream`).
+
+    Rotation, pixel aspect ratio, colour matrix and range are applied. `Frame.time` is exact and on the
+    time line of `load_waveform` of the same file. Only the frames that the decoder's threads work on are
+    held, and the file is closed when an iteration ends or is abandoned. Packets that cannot be decoded are
+    left out. A still picture is a video of one frame at time 0.
+
+    Raises:
+        MediaError: (also while iterating) the file is missing, unreadable, or has no picture.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._info = probe_video(path)
+        self._n_skipped = 0
+
+    @property
+    def info(self) -> VideoInfo:
+        """Size after rotation, average rate, duration."""
+        return self._info
+
+    @property
+    def n_skipped(self) -> int:
+        """Packets of the latest iteration that could not be decoded."""
+        return self._n_skipped
+
+    def __iter__(self) -> Iterator[Frame]:
+        path = self._info.path
+        self._n_skipped = 0
+        with open_media(path) as container:
+            stream = video_stream(container, path)
+            stream.thread_type = "AUTO"
+            clock = _Clock(time_zero(container), 1 / self._info.rate)
+            converter: PictureConverter | None = None
+            for index, picture in enumerate(self._decode(container, stream)):
+                if converter is None:
+                    converter = PictureConverter(Geometry.of(picture, stream.sample_aspect_ratio))
+                yield Frame(index, clock.time(picture), converter.convert(picture))
+
+    def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+        n_decoded = failures = 0
+        for packet in packets(container, stream):
+            try:
+                pictures = packet.decode()
+            except av.error.FFmpegError:
+                self._n_skipped += 1
+                failures += 1
+                if failures >= PATIENCE and n_decoded == 0:
+                    break
+                continue
+            failures = 0
+            n_decoded += len(pictures)
+            yield from pictures
+        if n_decoded == 0:
+            raise MediaError(
+                f"{self._info.path}: not one frame of it can be decoded; check that the file is complete and plays"
+            )
+
+
+class _Clock:
+    """Gives each picture its time: strictly increasing, whatever the file says."""
+
+    def __init__(self, zero: Fraction, step: Fraction) -> None:
+        self._zero = zero
+        self._step = float(step)
+        self._latest: float | None = None
+
+    def time(self, picture: VideoFrame) -> float:
+        """Seconds since the start of the file."""
+        if picture.pts is None or picture.time_base is None:
+            time = 0.0 if self._latest is None else self._latest + self._step
+        else:
+            time = float(picture.pts * picture.time_base - self._zero)
+        if self._latest is not None and time <= self._latest:
+            if self._latest - time > _LONGEST_STEP_BACK:
+                self._zero -= Fraction(self._latest + self._step - time)
+                time = self._latest + self._step
+            else:
+                # Half a step: the next picture, if its own time is right, still comes later.
+                time = self._latest + self._step / 2
+        self._latest = time
+        return time
