@@ -1,0 +1,53 @@
+"""Cutting a face out of a picture, and where each of its pixels came from."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lipsync_cli.interfaces import Box, Image, Points
+
+
+def crop_to_image(box: Box, size: int) -> NDArray[np.float64]:
+    """Affine matrix [2, 3] that takes crop pixels (x, y) of a size x size crop to picture pixels."""
+    step_x, step_y = box.width / size, box.height / size
+    cosine, sine = math.cos(box.angle), math.sin(box.angle)
+    linear = np.array([[cosine * step_x, -sine * step_y], [sine * step_x, cosine * step_y]])
+    middle = np.full(2, (size - 1) / 2)
+    shift = np.asarray(box.centre) - linear @ middle
+    return np.concatenate([linear, shift[:, None]], axis=1)
+
+
+def image_to_crop(box: Box, size: int) -> NDArray[np.float64]:
+    """The exact inverse of `crop_to_image`."""
+    inverse: NDArray[np.float64] = cv2.invertAffineTransform(crop_to_image(box, size))
+    return inverse
+
+
+def crop_face(image: Image, box: Box, size: int) -> Image:
+    """The box's part of a picture as uint8 [size, size, 3]; past the picture's edge its border repeats.
+
+    A box larger than the crop is sampled at a whole multiple of `size` and averaged, so that small crops
+    do not alias.
+    """
+    multiple = max(1, round(max(box.width, box.height) / size))
+    fine = cv2.warpAffine(
+        image,
+        crop_to_image(box, size * multiple),
+        (size * multiple, size * multiple),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    if multiple == 1:
+        return fine.astype(np.uint8, copy=False)
+    return cv2.resize(fine, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def points_in_crop(points: Points, box: Box, size: int) -> Points:
+    """Picture pixels [N, 2] -> crop pixels [N, 2]."""
+    matrix = image_to_crop(box, size)
+    mapped: Points = (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+    return mapped

@@ -1,0 +1,258 @@
+"""From frames to the track of one face: where its crop lies in every frame, steady and without leaks.
+
+The crop's box comes from points that speech does not move (hair line, base of the nose, cheeks, eyes),
+with the chin at a fixed ratio for the whole shot: a box that followed the chin would tell the generator
+how far the original mouth is open.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lipsync_cli.faces.landmarks import SCHEMES, extent, levelled, opening, outline, roll, turn, yaw
+from lipsync_cli.interfaces import Box, FaceDetector, Frame, Image, LandmarkFinder, Landmarks
+
+SMOOTHING = 7
+"""Frames over which boxes are averaged (field notes, section 5)."""
+TOP_MARGIN = 0.12
+"""The crop begins this far below the hair line, in face heights."""
+CHIN_MARGIN = 0.08
+"""The crop ends this far below the chin of the calm face, in face heights."""
+_MINIMUM_SCORE = 0.5
+_SMALLEST = 16  # pixels; a smaller face is not worth a mouth
+
+
+@dataclass(frozen=True)
+class FaceTrack:
+    """One face through a video of N frames; rows without a face are zero."""
+
+    times: NDArray[np.float64]
+    """[N] presentation times, seconds."""
+    boxes: NDArray[np.float32]
+    """[N, 5] x0, y0, x1, y1, angle of the smoothed crop box."""
+    present: NDArray[np.bool_]
+    """[N]"""
+    openings: NDArray[np.float32]
+    """[N] mouth opening over face height."""
+    yaws: NDArray[np.float32]
+    """[N] degrees, about."""
+    outlines: NDArray[np.float32]
+    """[N, P, 2] ring around the face, pixels."""
+    shot_starts: NDArray[np.bool_]
+    """[N] True where a new shot begins (always at frame 0)."""
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def box(self, index: int) -> Box | None:
+        """The crop box of a frame, None where there is no face (also past the track's end)."""
+        if index >= len(self) or not self.present[index]:
+            return None
+        return Box(*(float(value) for value in self.boxes[index]))
+
+    def shot_of(self, index: int) -> slice:
+        """Frames of the shot that a frame belongs to."""
+        starts = np.flatnonzero(self.shot_starts)
+        place = int(np.searchsorted(starts, index, side="right"))
+        end = int(starts[place]) if place < len(starts) else len(self)
+        return slice(int(starts[place - 1]), end)
+
+
+class ShotDetector:
+    """Tells a cut from one frame to the next by the jump of a thumbnail's colours.
+
+    A cut changes much more than the frames before it did: the jump must exceed a floor and several times
+    the recent ones, so that fast motion and flicker are not cuts.
+    """
+
+    def __init__(self, *, floor: float = 18.0, ratio: float = 4.0, memory: int = 12) -> None:
+        self._floor = floor
+        self._ratio = ratio
+        self._last: NDArray[np.float32] | None = None
+        self._recent: deque[float] = deque(maxlen=memory)
+
+    def starts_shot(self, image: Image) -> bool:
+        """True for the first frame and for the first one after a cut."""
+        small = cv2.resize(image, (48, 27), interpolation=cv2.INTER_AREA).astype(np.float32)
+        last, self._last = self._last, small
+        if last is None:
+            return True
+        jump = float(np.abs(small - last).mean())
+        usual = float(np.median(self._recent)) if self._recent else 0.0
+        is_cut = jump > max(self._floor, self._ratio * usual)
+        if is_cut:
+            self._recent.clear()
+        else:
+            self._recent.append(jump)
+        return is_cut
+
+
+@dataclass
+class FaceTracker:
+    """Follows one face; the detector is called only when the track is lost or a shot begins.
+
+    The largest face of the picture is taken up first and kept until it is lost.
+    """
+
+    detector: FaceDetector
+    finder: LandmarkFinder
+    shots: ShotDetector = field(default_factory=ShotDetector)
+    _last: Landmarks | None = None
+
+    def observe(self, image: Image) -> tuple[Landmarks | None, bool]:
+        """The face of the next frame, if there is one, and whether the frame begins a shot."""
+        starts_shot = self.shots.starts_shot(image)
+        if starts_shot:
+            self._last = None
+        self._last = self._follow(image) or self._find_anew(image)
+        return self._last, starts_shot
+
+    def _follow(self, image: Image) -> Landmarks | None:
+        if self._last is None:
+            return None
+        return _if_certain(self.finder.find(image, extent(self._last)))
+
+    def _find_anew(self, image: Image) -> Landmarks | None:
+        by_size = sorted(self.detector.detect(image), key=lambda found: -found.box.width * found.box.height)
+        for detection in by_size:
+            rough = _if_certain(self.finder.find(image, detection.box))
+            if rough is not None:  # a second look from where the face really is
+                return _if_certain(self.finder.find(image, extent(rough)))
+        return None
+
+
+def _if_certain(landmarks: Landmarks | None) -> Landmarks | None:
+    if landmarks is None or landmarks.score < _MINIMUM_SCORE:
+        return None
+    box = extent(landmarks)
+    return landmarks if min(box.width, box.height) >= _SMALLEST else None
+
+
+def track_faces(frames: Iterable[Frame], detector: FaceDetector, finder: LandmarkFinder) -> FaceTrack:
+    """Watch all frames once, keep none. The memory is some 0.4 kB a frame."""
+    tracker = FaceTracker(detector, finder)
+    times: list[float] = []
+    starts: list[bool] = []
+    faces: list[_Observation | None] = []
+    for frame in frames:
+        landmarks, starts_shot = tracker.observe(frame.image)
+        times.append(frame.time)
+        starts.append(starts_shot)
+        faces.append(None if landmarks is None else _Observation.of(landmarks))
+    return build_track(times, starts, faces)
+
+
+@dataclass(frozen=True, slots=True)
+class _Observation:
+    """What is kept of one frame's landmarks; lengths in pixels of the levelled face."""
+
+    left: float
+    right: float
+    top: float
+    """Level of the hair line."""
+    nose: float
+    """Level of the base of the nose."""
+    chin: float
+    angle: float
+    opening: float
+    yaw: float
+    outline: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, landmarks: Landmarks) -> _Observation:
+        scheme = SCHEMES[landmarks.scheme]
+        points = levelled(landmarks)
+        chin = float(points[scheme.chin, 1])
+        top = chin - (chin - float(points[scheme.top, 1])) * scheme.height_over_top
+        nose = float(points[list(scheme.nose_base), 1].mean())
+        return cls(
+            left=float(points[:, 0].min()),
+            right=float(points[:, 0].max()),
+            top=min(top, nose - 1),
+            nose=nose,
+            chin=chin,
+            angle=roll(landmarks),
+            opening=opening(landmarks),
+            yaw=yaw(landmarks),
+            outline=outline(landmarks).astype(np.float32),
+        )
+
+    def crop_numbers(self, chin_ratio: float) -> tuple[float, float, float, float, float]:
+        """Centre x, y, width, height and angle of the crop, for a chin at `chin_ratio` times the distance
+        from hair line to nose."""
+        height = (self.nose - self.top) * chin_ratio
+        low, high = self.top + TOP_MARGIN * height, self.top + (1 + CHIN_MARGIN) * height
+        centre = np.array([[(self.left + self.right) / 2, (low + high) / 2]], dtype=np.float32)
+        x, y = turn(centre, self.angle)[0]
+        return float(x), float(y), self.right - self.left, high - low, self.angle
+
+
+def build_track(
+    times: Sequence[float], starts: Sequence[bool], faces: Sequence[_Observation | None]
+) -> FaceTrack:
+    """Smooth the boxes within runs of one face in one shot, and never across their ends."""
+    n = len(times)
+    n_outline = next((len(face.outline) for face in faces if face is not None), 0)
+    boxes = np.zeros((n, 5), dtype=np.float32)
+    outlines = np.zeros((n, n_outline, 2), dtype=np.float32)
+    for run in _runs(starts, faces):
+        seen = [face for face in faces[run] if face is not None]
+        chin_ratio = float(np.median([(face.chin - face.top) / (face.nose - face.top) for face in seen]))
+        numbers = np.array([face.crop_numbers(chin_ratio) for face in seen])
+        boxes[run] = _as_corners(smooth(numbers))
+        outlines[run] = np.stack([face.outline for face in seen])
+    return FaceTrack(
+        times=np.asarray(times, dtype=np.float64),
+        boxes=boxes,
+        present=np.array([face is not None for face in faces], dtype=np.bool_),
+        openings=np.array([0.0 if face is None else face.opening for face in faces], dtype=np.float32),
+        yaws=np.array([0.0 if face is None else face.yaw for face in faces], dtype=np.float32),
+        outlines=outlines,
+        shot_starts=np.asarray(starts, dtype=np.bool_),
+    )
+
+
+def _runs(starts: Sequence[bool], faces: Sequence[_Observation | None]) -> list[slice]:
+    """Stretches of frames of one shot in which one face is always there."""
+    runs: list[slice] = []
+    begin: int | None = None
+    for index, face in enumerate(faces):
+        breaks = face is None or starts[index] or _jumps(faces[index - 1] if index else None, face)
+        if breaks and begin is not None:
+            runs.append(slice(begin, index))
+            begin = None
+        if face is not None and begin is None:
+            begin = index
+    if begin is not None:
+        runs.append(slice(begin, len(faces)))
+    return runs
+
+
+def _jumps(before: _Observation | None, now: _Observation) -> bool:
+    """True where the track has gone over to another face: further than half a face in one frame."""
+    if before is None:
+        return False
+    step = math.hypot(now.left + now.right - before.left - before.right, 2 * (now.nose - before.nose)) / 2
+    return step > (now.right - now.left) / 2
+
+
+def smooth(values: NDArray[np.float64], width: int = SMOOTHING) -> NDArray[np.float64]:
+    """Centred moving average of rows [N, K]; near the ends over as many rows as there are on both sides."""
+    sums = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0)])
+    index = np.arange(len(values))
+    reach = np.minimum(np.minimum(index, len(values) - 1 - index), width // 2)
+    averaged: NDArray[np.float64] = (sums[index + reach + 1] - sums[index - reach]) / (2 * reach + 1)[:, None]
+    return averaged
+
+
+def _as_corners(numbers: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Rows of centre x, y, width, height, angle -> x0, y0, x1, y1, angle."""
+    centre, half, angle = numbers[:, :2], numbers[:, 2:4] / 2, numbers[:, 4:]
+    return np.concatenate([centre - half, centre + half, angle], axis=1).astype(np.float32)
