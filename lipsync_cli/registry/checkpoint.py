@@ -18,6 +18,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from lipsync_cli.errors import SettingsError, WeightsError
+from lipsync_cli.models import architectures
 
 _SHOWN = 3
 """How many names of wrong parameters a message lists."""
@@ -93,11 +94,9 @@ def load_network(path: Path) -> nn.Module:
 
     Raises WeightsError when the file is missing, damaged, or does not fit the network that it names.
     """
-    from lipsync_cli.models import architectures
-
     header = read_header(path)
     try:
-        network: nn.Module = architectures.build(header.architecture, header.settings)
+        network = architectures.build(header.architecture, header.settings)
     except SettingsError as error:
         raise WeightsError(f"{path}: cannot build its network '{header.architecture}': {error}") from error
     load_into(network, path)
