@@ -133,6 +133,11 @@ def _digest(path: Path, size: int, modified: int) -> str:
     return digest.hexdigest()
 
 
+def locate(name: str) -> Path | None:
+    """The file that a name of the registry stands for, unchecked; None if it is in none of the folders."""
+    return _locate(load_registry().entry(name))
+
+
 def _locate(entry: WeightsEntry) -> Path | None:
     return next((path for folder in search_folders() if (path := folder / entry.file).is_file()), None)
 
