@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,10 +15,19 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from lipsync_cli.errors import MediaError
-from lipsync_cli.interfaces import Waveform
-from lipsync_cli.media.probe import PATIENCE, audio_stream, open_media, packets, stream_start, time_zero
+from lipsync_cli.interfaces import AudioInfo, Waveform
+from lipsync_cli.media.probe import (
+    PATIENCE,
+    audio_stream,
+    open_media,
+    packets,
+    probe_audio,
+    stream_start,
+    time_zero,
+)
 
 Samples = NDArray[np.float32]
+"""float32 [channels, n]."""
 
 _TOLERANCE = 0.04
 """Seconds that time stamps inside a track may be off before silence is put in or sound is cut."""
@@ -37,85 +46,137 @@ def load_waveform(path: Path, sample_rate: int = 16000) -> Waveform:
     Raises:
         MediaError: the file is missing, unreadable, has no sound, or none that can be decoded.
     """
-    with open_media(path) as container:
-        stream = audio_stream(container, path)
-        zero, end = time_zero(container), None
-        if stream.duration is not None and stream.time_base is not None:
-            end = float(stream_start(stream) + stream.duration * stream.time_base - zero)
-        resampler = AudioResampler("fltp", "mono", sample_rate)
-        pieces: list[Samples] = []
-        for piece, rate in _Timeline(zero, end).place(_decode(container, stream, path)):
-            block = AudioFrame.from_ndarray(piece[None], "fltp", "mono")
-            block.sample_rate = rate
-            pieces += _samples(resampler.resample(block))
-        pieces += _samples(resampler.resample(None))
-        exact_end = end is not None and "mp4" in container.format.name
-    samples = np.concatenate(pieces)
-    if end is not None and exact_end:
-        # This family declares the end to the sample, while decoders hand out whole blocks.
-        samples = samples[: max(1, round(end * sample_rate))]
-    return Waveform(np.clip(samples, -1.0, 1.0), sample_rate)
+    sound = SoundReader(path)
+    mono = (block.mean(axis=0, keepdims=True) for block in sound)
+    pieces = [block[0] for block in resample(mono, sound.info.sample_rate, sample_rate)]
+    samples = np.concatenate(pieces or [np.zeros(0, np.float32)])
+    return Waveform(np.clip(samples, -1.0, 1.0, out=samples), sample_rate)
+
+
+class SoundReader:
+    """The first sound track of a media file, without gaps from time 0 of the file on.
+
+    Iterating gives blocks of float32 [channels, n] at the file's own rate; more than two channels are mixed
+    to stereo. Every iteration starts again; the file is closed when one ends or is abandoned.
+
+    Raises:
+        MediaError: (also while iterating) the file is missing, unreadable, or has no sound.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._info = probe_audio(path)
+
+    @property
+    def info(self) -> AudioInfo:
+        """As the file declares."""
+        return self._info
+
+    @property
+    def channels(self) -> int:
+        """Of the blocks: 1 or 2."""
+        return min(self._info.channels, 2)
+
+    def __iter__(self) -> Iterator[Samples]:
+        path, rate = self._info.path, self._info.sample_rate
+        with open_media(path) as container:
+            stream = audio_stream(container, path)
+            zero, end = time_zero(container), None
+            if stream.duration is not None and stream.time_base is not None:
+                end = stream_start(stream) + stream.duration * stream.time_base - zero
+            timeline = _Timeline(rate, zero, end)
+            blocks = timeline.place(_decode(container, stream, path), _Mixer(rate, self.channels))
+            if end is not None and "mp4" in container.format.name:
+                # This family declares the end to the sample, while decoders hand out whole blocks.
+                blocks = _cut(blocks, max(1, round(end * rate)))
+            yield from blocks
+
+
+def resample(blocks: Iterable[Samples], rate: int, new_rate: int) -> Iterator[Samples]:
+    """Blocks of float32 [channels, n] at one rate -> the same sound at another."""
+    resampler: AudioResampler | None = None
+    for block in blocks:
+        layout = "mono" if len(block) == 1 else "stereo"
+        resampler = resampler or AudioResampler("fltp", layout, new_rate)
+        frame = AudioFrame.from_ndarray(np.ascontiguousarray(block), "fltp", layout)
+        frame.sample_rate = rate
+        yield from _arrays(resampler.resample(frame))
+    if resampler is not None:
+        yield from _arrays(resampler.resample(None))
 
 
 class _Timeline:
     """Puts decoded sound where its time stamps say."""
 
-    def __init__(self, zero: Fraction, end: float | None) -> None:
+    def __init__(self, rate: int, zero: Fraction, end: Fraction | None) -> None:
+        self._rate = rate
         self._zero = zero
-        self._latest_start = None if end is None else end + 1.0
+        self._latest_start = None if end is None else end + 1
         self._n_placed = 0
 
-    def place(self, frames: Iterator[AudioFrame]) -> Iterator[tuple[Samples, int]]:
-        """Blocks of sound of any form -> (mono float32 [n], sample rate) without gaps, from time 0 on."""
-        mixer = _Mixer()
+    def place(self, frames: Iterator[AudioFrame], mixer: _Mixer) -> Iterator[Samples]:
+        """Decoded blocks -> blocks that follow each other without gaps from time 0 on."""
         for frame in frames:
-            samples = mixer.mono(frame)
-            offset = self._offset(frame, mixer.sample_rate)
-            if offset > 0:
-                yield from _silence(offset, mixer.sample_rate)
-                self._n_placed += offset
-            samples = samples[max(0, -offset) :]
-            if len(samples):
-                self._n_placed += len(samples)
-                yield samples, mixer.sample_rate
+            offset = self._offset(frame)
+            for n_samples in _split(max(offset, 0), self._rate):
+                self._n_placed += n_samples
+                yield np.zeros((mixer.channels, n_samples), np.float32)
+            block = mixer.mix(frame)[:, max(-offset, 0) :]
+            if block.size:
+                self._n_placed += block.shape[1]
+                yield block
+        yield mixer.rest()
 
-    def _offset(self, frame: AudioFrame, rate: int) -> int:
+    def _offset(self, frame: AudioFrame) -> int:
         """By how many samples a block has to be moved on (or, below 0, cut at its start)."""
         if frame.pts is None or frame.time_base is None:
             return 0
         start = frame.pts * frame.time_base - self._zero
-        offset = round(start * rate) - self._n_placed
-        if self._n_placed and abs(offset) <= _TOLERANCE * rate:
+        offset = round(start * self._rate) - self._n_placed
+        if self._n_placed and abs(offset) <= _TOLERANCE * self._rate:
             return 0
-        too_late = (
-            start > self._latest_start if self._latest_start is not None else offset > _LONGEST_GAP * rate
-        )
-        if too_late or offset < -_LONGEST_STEP_BACK * rate:
-            self._zero += Fraction(offset, rate)
+        if self._latest_start is not None:
+            too_late = start > self._latest_start
+        else:
+            too_late = offset > _LONGEST_GAP * self._rate
+        if too_late or offset < -_LONGEST_STEP_BACK * self._rate:
+            self._zero += Fraction(offset, self._rate)
             return 0
         return offset
 
 
 class _Mixer:
-    """Sound of any sample format and layout -> mono float32 at the rate of the first block."""
+    """Sound of any sample format, layout and rate -> float32 [1 or 2, n] at one rate."""
 
-    def __init__(self) -> None:
-        self.sample_rate = 0
+    def __init__(self, rate: int, channels: int) -> None:
+        self.channels = channels
+        self._rate = rate
+        # From stereo to mono the library would add 3 dB and clip, so that is never asked of it.
+        self._layout = "mono" if channels == 1 else "stereo"
         self._form: tuple[str, str, int] | None = None
         self._resampler: AudioResampler | None = None
 
-    def mono(self, frame: AudioFrame) -> Samples:
-        """One block -> float32 [n]."""
+    def mix(self, frame: AudioFrame) -> Samples:
+        """One block."""
         form = (frame.format.name, frame.layout.name, frame.sample_rate)
+        rest = None
         if self._resampler is None or form != self._form:
-            self.sample_rate = self.sample_rate or frame.sample_rate
-            # The library's own way from stereo to mono is 3 dB too loud and clips: it stops at stereo here.
-            layout = "mono" if frame.layout.nb_channels == 1 else "stereo"
-            self._resampler, self._form = AudioResampler("fltp", layout, self.sample_rate), form
-        frames = self._resampler.resample(frame)
-        if not frames:
-            return np.zeros(0, np.float32)
-        return np.concatenate([np.mean(block.to_ndarray(), axis=0, dtype=np.float32) for block in frames])
+            rest = self.rest()
+            self._resampler, self._form = AudioResampler("fltp", self._layout, self._rate), form
+        block = self._joined(self._resampler.resample(frame))
+        return block if rest is None else np.concatenate([rest, block], axis=1)
+
+    def rest(self) -> Samples:
+        """What the conversion still held back."""
+        return self._joined(self._resampler.resample(None) if self._resampler else [])
+
+    def _joined(self, frames: list[AudioFrame]) -> Samples:
+        return np.concatenate([np.zeros((self.channels, 0), np.float32), *_arrays(frames)], axis=1)
+
+
+def _arrays(frames: Iterable[AudioFrame | None]) -> Iterator[Samples]:
+    for frame in frames:
+        if frame is not None:  # a resampler with nothing to do hands the end mark back
+            yield frame.to_ndarray().astype(np.float32, copy=False)
 
 
 def _decode(container: InputContainer, stream: AudioStream, path: Path) -> Iterator[AudioFrame]:
@@ -135,11 +196,14 @@ def _decode(container: InputContainer, stream: AudioStream, path: Path) -> Itera
         raise MediaError(f"{path}: its sound cannot be decoded; check that the file is complete and plays")
 
 
-def _samples(frames: list[AudioFrame]) -> list[Samples]:
-    # Without anything to convert the resampler hands back what it got, at the end None.
-    return [frame.to_ndarray()[0] for frame in frames if frame is not None]
+def _cut(blocks: Iterator[Samples], n_samples: int) -> Iterator[Samples]:
+    for block in blocks:
+        yield block[:, :n_samples]
+        n_samples -= block.shape[1]
+        if n_samples <= 0:
+            return
 
 
-def _silence(n_samples: int, rate: int) -> Iterator[tuple[Samples, int]]:
-    for start in range(0, n_samples, rate):
-        yield np.zeros(min(rate, n_samples - start), np.float32), rate
+def _split(n_samples: int, size: int) -> Iterator[int]:
+    for start in range(0, n_samples, size):
+        yield min(size, n_samples - start)

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Self
 
 import numpy as np
-from av.sidedata.sidedata import Type as SideDataType
+from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
@@ -81,7 +81,7 @@ class PictureConverter:
             src_color_range=ColorRange.JPEG if full_range else ColorRange.MPEG,
             dst_color_range=ColorRange.JPEG,
         )
-        image: Image = rgb.to_ndarray()
+        image = rgb.to_ndarray().astype(np.uint8, copy=False)
         if geometry.transposed:
             image = image.transpose(1, 0, 2)
         if geometry.mirrored:
@@ -104,8 +104,8 @@ def _colours(frame: VideoFrame) -> tuple[Colorspace, bool]:
 
 def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
     """(transposed, mirrored, flipped) from the display matrix, turned to the nearest quarter."""
-    data = frame.side_data.get(SideDataType.DISPLAYMATRIX)
-    if data is None:
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if not isinstance(data, SideData):
         return False, False, False
     # x' = a x + c y and y' = b x + d y (ISO/IEC 14496-12, 6.2.2); rows of three, the third is projective.
     a, b, _, c, d, *_ = (int(value) for value in np.frombuffer(bytes(data), np.int32))

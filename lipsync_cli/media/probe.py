@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import av
 from av.audio.stream import AudioStream
@@ -28,6 +28,7 @@ StreamT = TypeVar("StreamT", bound=Stream)
 
 PATIENCE = 100
 """So many packets in a row may fail to decode before a file of which nothing was decoded is given up."""
+UNDECODABLE = "not one frame of it can be decoded; check that the file is complete and plays"
 
 _PLAUSIBLE_RATES = (Fraction(1, 2), Fraction(500))
 """Frames a second; outside of this the declared rate is a time base in disguise (phones write 90000/1)."""
@@ -164,8 +165,8 @@ def time_zero(container: InputContainer) -> Fraction:
 
 
 def packets(container: InputContainer, stream: StreamT) -> Iterator[Packet[StreamT]]:
-    """The packets of a stream, last an empty one that drains its decoder; a file that breaks off ends there."""
-    source = container.demux(stream)
+    """The packets of a stream and, last, an empty one that drains its decoder; a broken file just ends."""
+    source = cast("Iterator[Packet[StreamT]]", container.demux(stream))
     while True:
         try:
             packet = next(source)
@@ -202,7 +203,7 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> 
             continue
         if frames:
             return frames[0]
-    raise MediaError(f"{path}: not one frame of it can be decoded; check that the file is complete and plays")
+    raise MediaError(f"{path}: {UNDECODABLE}")
 
 
 def _measured(path: Path) -> tuple[Fraction, int, Fraction]:

@@ -14,7 +14,15 @@ from av.video.stream import VideoStream
 from lipsync_cli.errors import MediaError
 from lipsync_cli.interfaces import Frame, VideoInfo
 from lipsync_cli.media.picture import Geometry, PictureConverter
-from lipsync_cli.media.probe import PATIENCE, open_media, packets, probe_video, time_zero, video_stream
+from lipsync_cli.media.probe import (
+    PATIENCE,
+    UNDECODABLE,
+    open_media,
+    packets,
+    probe_video,
+    time_zero,
+    video_stream,
+)
 
 _LONGEST_STEP_BACK = 1.0
 """Seconds. A time stamp that falls back further starts a new count (files joined end to end)."""
@@ -74,9 +82,7 @@ class VideoReader:
             n_decoded += len(pictures)
             yield from pictures
         if n_decoded == 0:
-            raise MediaError(
-                f"{self._info.path}: not one frame of it can be decoded; check that the file is complete and plays"
-            )
+            raise MediaError(f"{self._info.path}: {UNDECODABLE}")
 
 
 class _Clock:
