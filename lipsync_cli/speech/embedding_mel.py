@@ -23,14 +23,12 @@ FIRST_CENTRE = 0.016
 _HANN = 400  # samples, in the middle of the transform
 _INT16 = 32_768.0
 _RANGE = 8.0  # 80 dB
-_QUIETEST = (
-    1.6  # = log10(0.4) + 2: the rounding noise of 16-bit sound (power 1/12 a sample) in this filter bank
-)
+_QUIETEST = 1.6  # = log10(0.4) + 2: the rounding noise of 16-bit sound, 1/12 a sample, in these filters
 _CHUNK = 4096  # columns at a time: 16 MB
 
 
 def embedding_mel(waveform: Waveform) -> NDArray[np.float32]:
-    """Log mel spectrogram, float32 [T, 32], with T = (n - 512) // 160 + 1 columns (0 for less than 512 samples).
+    """Log mel spectrogram, float32 [T, 32]; n samples give T = (n - 512) // 160 + 1 columns, none below 512.
 
     Power spectra of 512 samples (a periodic Hann window of 400 in their middle, int16 scale) every 10 ms, not
     padded at the ends; 32 Slaney mels from 60 to 3800 Hz; decibels divided by 10, plus 2; nothing below
@@ -41,7 +39,8 @@ def embedding_mel(waveform: Waveform) -> NDArray[np.float32]:
     """
     if waveform.sample_rate != SAMPLE_RATE:
         raise MediaError(
-            f"the speech embedding hears {SAMPLE_RATE} Hz, this waveform has {waveform.sample_rate} Hz: resample it first"
+            f"the speech embedding hears {SAMPLE_RATE} Hz, but this waveform has {waveform.sample_rate} Hz: "
+            f"load it at {SAMPLE_RATE} Hz"
         )
     n_columns = max(0, (len(waveform.samples) - N_FFT) // HOP + 1)
     log_mel = np.empty((n_columns, N_BINS), np.float32)

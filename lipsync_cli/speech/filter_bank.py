@@ -12,8 +12,8 @@ _LOG_STEP = np.log(6.4) / 27.0  # natural log of the frequency ratio of one mel 
 
 def slaney_filter_bank(
     sample_rate: int, n_fft: int, *, n_mels: int, lowest: float, highest: float
-) -> NDArray[np.float32]:
-    """Triangles on Slaney's mel scale, each of area 1 in Hz; float32 [n_mels, n_fft // 2 + 1].
+) -> NDArray[np.float64]:
+    """Triangles on Slaney's mel scale, each of area 1 in Hz; [n_mels, n_fft // 2 + 1].
 
     The scale is linear up to 1 kHz and logarithmic above (Slaney, Auditory Toolbox 1998), which is what
     `librosa.filters.mel` does by default; computed here because importing librosa takes seconds.
@@ -25,11 +25,13 @@ def slaney_filter_bank(
         lowest: Where the first triangle starts, Hz.
         highest: Where the last triangle ends, Hz.
     """
-    corners = _mel_to_hz(np.linspace(*_hz_to_mel(np.array([lowest, highest])), n_mels + 2))
+    first, last = _hz_to_mel(np.array([lowest, highest]))
+    corners = _mel_to_hz(np.linspace(first, last, n_mels + 2))
     frequencies = np.arange(n_fft // 2 + 1) * (sample_rate / n_fft)
     left, middle, right = corners[:-2, None], corners[1:-1, None], corners[2:, None]
     triangles = np.minimum((frequencies - left) / (middle - left), (right - frequencies) / (right - middle))
-    return (np.maximum(triangles, 0.0) * 2.0 / (right - left)).astype(np.float32)
+    weights: NDArray[np.float64] = np.maximum(triangles, 0.0) * 2.0 / (right - left)
+    return weights
 
 
 def _hz_to_mel(hz: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -26,7 +26,7 @@ METADATA = {
     "architecture": "speech_embedding",
     "settings": "{}",
     "licence": "Apache-2.0",
-    "source": "TF Hub google/speech_embedding/1 (arXiv 2002.01322), embedding_model.tflite of pyopen-wakeword 1.1.0",
+    "source": "TF Hub google/speech_embedding/1 (arXiv 2002.01322), from pyopen-wakeword 1.1.0",
     "source_sha256": SHA256,
 }
 

@@ -1,0 +1,136 @@
+"""From times to what a network hears at them. No other file turns a time into a column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lipsync_cli.speech import embedding_mel, mel
+
+FRAME_CENTRE = 0.02
+"""Seconds from a frame's presentation time to the middle of what is heard with it: half a frame at 25 fps, at
+which networks are trained, and the same at every other rate."""
+
+_SLACK = 1e-6  # columns: a time that lies on a boundary but for its rounding counts as on it
+
+
+class MelWindows:
+    """Windows of 16 columns, 0.2 s, of a mel spectrogram (`mel_spectrogram`). Past either end: silence, -4.
+
+    Args:
+        spectrogram: float32 [80, T], 80 columns a second, column c centred on c / 80 s.
+    """
+
+    WIDTH = 16
+    RATE = 80.0  # columns a second
+
+    def __init__(self, spectrogram: NDArray[np.float32]) -> None:
+        self._columns = _Columns(spectrogram.T, silence=mel.SILENCE)
+
+    def around(self, times: Sequence[float]) -> Tensor:
+        """[B, 1, 80, 16], what a generator hears: the windows with their middle nearest time + FRAME_CENTRE.
+
+        The middle of the window that starts at column c is (c + 7.5) / 80 s; of two equally near, the later.
+        """
+        half = (self.WIDTH - 1) / 2
+        return self._windows((np.asarray(times, np.float64) + FRAME_CENTRE) * self.RATE - half + 0.5)
+
+    def starting(self, times: Sequence[float]) -> Tensor:
+        """[B, 1, 80, 16], what a sync network hears with the 5 frames (at 25 fps) from each time on.
+
+        The window of time t starts at column floor(80 t), as in the training of the public networks.
+        """
+        return self._windows(np.asarray(times, np.float64) * self.RATE)
+
+    def _windows(self, places: NDArray[np.float64]) -> Tensor:
+        windows = self._columns.take(_floor(places), self.WIDTH)
+        return torch.from_numpy(windows.transpose(0, 2, 1).copy()).unsqueeze(1)
+
+
+class SpeechEmbeddingWindows:
+    """Windows of 10 steps, 0.76 s, of the speech embedding. Past either end: digital silence.
+
+    Columns are 10 ms apart, column c centred on 0.016 + 0.01 c s. Ten steps come of 76 columns; of those that
+    start at column c, step j is centred on 0.211 + 0.04 j + 0.01 c s, so their middle is 0.391 + 0.01 c s.
+    What is kept is the log mel; steps are computed when they are asked for.
+
+    Args:
+        log_mel: float32 [T, 32], of `embedding_mel`.
+        network: [B, T, 32] -> [B, (T - 40) // 4 + 1, 384], as `SpeechEmbedding.steps`.
+    """
+
+    N_STEPS = 10
+    RATE = 100.0  # columns a second
+
+    _STRIDE = 4  # columns from one step to the next
+    _REACH = 40  # columns that one step hears
+    _MIDDLE = embedding_mel.FIRST_CENTRE * RATE + (_STRIDE * (N_STEPS - 1) + _REACH - 1) / 2  # = 39.1
+    _CHUNK = 1000  # steps at a time: 50 MB inside the network
+
+    def __init__(self, log_mel: NDArray[np.float32], network: Callable[[Tensor], Tensor]) -> None:
+        self._columns = _Columns(log_mel, silence=embedding_mel.silence_floor(log_mel))
+        self._network = network
+
+    def around(self, times: Sequence[float]) -> Tensor:
+        """[B, 10, 384]: the steps whose middle is nearest to each time + FRAME_CENTRE, the later of two."""
+        first = self._first_columns(times)
+        if len(first) == 0:
+            return torch.empty(0, self.N_STEPS, 384)
+        phases = first % self._STRIDE
+        windows = torch.cat([self._of_one_phase(first[phases == phase]) for phase in np.unique(phases)])
+        order = np.argsort(phases, kind="stable")
+        return windows[torch.from_numpy(np.argsort(order))]
+
+    def grid(self, n_frames: int) -> Tensor:
+        """All steps that the frames of a 25 fps clip hear, [n_frames + 9, 384]: frame i hears [i : i + 10].
+
+        The same as `around` of the times i / 25, at a tenth of the work.
+        """
+        return self._steps(int(self._first_columns([0.0])[0]), n_frames + self.N_STEPS - 1)
+
+    def _first_columns(self, times: Sequence[float]) -> NDArray[np.int64]:
+        centres = np.asarray(times, np.float64) + FRAME_CENTRE
+        return _floor(centres * self.RATE - self._MIDDLE + 0.5)
+
+    def _of_one_phase(self, first: NDArray[np.int64]) -> Tensor:
+        """[B, 10, 384] of windows whose first columns are whole steps apart: neighbours share steps."""
+        begin = int(first.min())
+        index = (first - begin) // self._STRIDE
+        n_steps = int(index.max()) + self.N_STEPS
+        if n_steps > self.N_STEPS * len(first):  # far apart
+            return torch.stack([self._steps(int(column), self.N_STEPS) for column in first])
+        rows = torch.from_numpy(index)[:, None] + torch.arange(self.N_STEPS)
+        return self._steps(begin, n_steps)[rows]
+
+    def _steps(self, first: int, n_steps: int) -> Tensor:
+        """[n_steps, 384]: the steps from the one on that starts at column `first`."""
+        pieces = []
+        for done in range(0, n_steps, self._CHUNK):
+            n = min(self._CHUNK, n_steps - done)
+            begin = np.array([first + done * self._STRIDE])
+            columns = self._columns.take(begin, (n - 1) * self._STRIDE + self._REACH)
+            with torch.no_grad():
+                pieces.append(self._network(torch.from_numpy(columns))[0])
+        return torch.cat(pieces)
+
+
+class _Columns:
+    """Columns [T, W] of a spectrogram, silence wherever there are none."""
+
+    def __init__(self, columns: NDArray[np.float32], silence: float) -> None:
+        floor = np.full((1, columns.shape[1]), silence, np.float32)
+        self._columns = np.concatenate([columns, floor])  # every index outside is sent to this last one
+        self._count = len(columns)
+
+    def take(self, first: NDArray[np.int64], width: int) -> NDArray[np.float32]:
+        """[B, width, W]: the columns from each of `first` [B] on."""
+        index = first[:, None] + np.arange(width)
+        return self._columns[np.where((index >= 0) & (index < self._count), index, self._count)]
+
+
+def _floor(places: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.floor(places + _SLACK).astype(np.int64)
