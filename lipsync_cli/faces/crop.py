@@ -23,8 +23,7 @@ def crop_to_image(box: Box, size: int) -> NDArray[np.float64]:
 
 def image_to_crop(box: Box, size: int) -> NDArray[np.float64]:
     """The exact inverse of `crop_to_image`."""
-    inverse: NDArray[np.float64] = cv2.invertAffineTransform(crop_to_image(box, size))
-    return inverse
+    return np.asarray(cv2.invertAffineTransform(crop_to_image(box, size)), dtype=np.float64)
 
 
 def crop_face(image: Image, box: Box, size: int) -> Image:

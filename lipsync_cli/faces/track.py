@@ -140,17 +140,17 @@ def track_faces(frames: Iterable[Frame], detector: FaceDetector, finder: Landmar
     tracker = FaceTracker(detector, finder)
     times: list[float] = []
     starts: list[bool] = []
-    faces: list[_Observation | None] = []
+    faces: list[Observation | None] = []
     for frame in frames:
         landmarks, starts_shot = tracker.observe(frame.image)
         times.append(frame.time)
         starts.append(starts_shot)
-        faces.append(None if landmarks is None else _Observation.of(landmarks))
+        faces.append(None if landmarks is None else Observation.of(landmarks))
     return build_track(times, starts, faces)
 
 
 @dataclass(frozen=True, slots=True)
-class _Observation:
+class Observation:
     """What is kept of one frame's landmarks; lengths in pixels of the levelled face."""
 
     left: float
@@ -166,7 +166,7 @@ class _Observation:
     outline: NDArray[np.float32]
 
     @classmethod
-    def of(cls, landmarks: Landmarks) -> _Observation:
+    def of(cls, landmarks: Landmarks) -> Observation:
         scheme = SCHEMES[landmarks.scheme]
         points = levelled(landmarks)
         chin = float(points[scheme.chin, 1])
@@ -195,7 +195,7 @@ class _Observation:
 
 
 def build_track(
-    times: Sequence[float], starts: Sequence[bool], faces: Sequence[_Observation | None]
+    times: Sequence[float], starts: Sequence[bool], faces: Sequence[Observation | None]
 ) -> FaceTrack:
     """Smooth the boxes within runs of one face in one shot, and never across their ends."""
     n = len(times)
@@ -219,7 +219,7 @@ def build_track(
     )
 
 
-def _runs(starts: Sequence[bool], faces: Sequence[_Observation | None]) -> list[slice]:
+def _runs(starts: Sequence[bool], faces: Sequence[Observation | None]) -> list[slice]:
     """Stretches of frames of one shot in which one face is always there."""
     runs: list[slice] = []
     begin: int | None = None
@@ -235,7 +235,7 @@ def _runs(starts: Sequence[bool], faces: Sequence[_Observation | None]) -> list[
     return runs
 
 
-def _jumps(before: _Observation | None, now: _Observation) -> bool:
+def _jumps(before: Observation | None, now: Observation) -> bool:
     """True where the track has gone over to another face: further than half a face in one frame."""
     if before is None:
         return False

@@ -10,10 +10,20 @@ from torch import nn
 
 from lipsync_cli.errors import SettingsError
 from lipsync_cli.models.avsyncnet import AVSyncNet, AVSyncNetSettings
+from lipsync_cli.models.discriminator import Discriminator, DiscriminatorSettings
+from lipsync_cli.models.face_generator import UNetFaceGenerator, UNetSettings
+from lipsync_cli.models.vgg import VGGFeatures, VGGSettings
+from lipsync_cli.models.lip_reader import LipReader, LipReaderSettings
+from lipsync_cli.models.warping_generator import WarpingFaceGenerator, WarpingGeneratorSettings
 from lipsync_cli.settings import from_mapping
 
 ARCHITECTURES: dict[str, tuple[type[Any], type[nn.Module]]] = {
     "avsyncnet": (AVSyncNetSettings, AVSyncNet),
+    "discriminator": (DiscriminatorSettings, Discriminator),
+    "unet": (UNetSettings, UNetFaceGenerator),
+    "vgg": (VGGSettings, VGGFeatures),
+    "lip_reader": (LipReaderSettings, LipReader),
+    "warping_generator": (WarpingGeneratorSettings, WarpingFaceGenerator),
 }
 """Name -> frozen dataclass of its numbers, network that is built from it alone."""
 
