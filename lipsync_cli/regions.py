@@ -41,10 +41,10 @@ def to_image(faces: Tensor) -> NDArray[np.uint8]:
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Pictures at another size (height, width); bilinear, differentiable, shared by losses, training, metrics.
+    """Pictures at another size (height, width): bilinear, differentiable; written once for all.
 
-    [..., C, H, W] -> [..., C, height, width]. Pixels are squares (corners not aligned) and shrinking averages.
-    Pictures that have the size already come back as they are.
+    [..., C, H, W] -> [..., C, height, width]. Pixels are squares (corners not aligned);
+    shrinking averages. Pictures that have the size already come back as they are.
     """
     from torch.nn import functional as F
 

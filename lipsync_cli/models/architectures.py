@@ -12,8 +12,8 @@ from lipsync_cli.errors import SettingsError
 from lipsync_cli.models.avsyncnet import AVSyncNet, AVSyncNetSettings
 from lipsync_cli.models.discriminator import Discriminator, DiscriminatorSettings
 from lipsync_cli.models.face_generator import UNetFaceGenerator, UNetSettings
-from lipsync_cli.models.vgg import VGGFeatures, VGGSettings
 from lipsync_cli.models.lip_reader import LipReader, LipReaderSettings
+from lipsync_cli.models.vgg import VGGFeatures, VGGSettings
 from lipsync_cli.models.warping_generator import WarpingFaceGenerator, WarpingGeneratorSettings
 from lipsync_cli.settings import from_mapping
 

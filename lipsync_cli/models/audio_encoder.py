@@ -1,14 +1,16 @@
 """The audio encoder E_A (paper, sections 3.1 and 3.4): a ResNetSE-34 on 16 columns of mel spectrogram.
 
 Names and arithmetic are those of ResNetSE34V2 (clovaai/voxceleb_trainer) without its filter bank and
-instance norm, with 80 mels, self-attentive pooling and 512 outputs: 8.7 M parameters.
+instance norm, with 80 mels, self-attentive pooling and 512 outputs: 7.4 M parameters (8.7 M belong to the
+pooling that joins deviations to means).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Self, cast
 
+import torch
 from torch import Tensor, nn
 
 from lipsync_cli.errors import SettingsError
@@ -114,10 +116,31 @@ class AudioEncoder(nn.Module):
         self.fc = nn.Linear(features, settings.outputs)
 
     def forward(self, mel: Tensor) -> Tensor:
-        """Mel windows [B, 1, 80, 16] in [-4, 4] -> embeddings [B, outputs], neither rectified nor normalised."""
+        """Mel windows [B, 1, 80, 16] in [-4, 4] -> [B, outputs], neither rectified nor normalised."""
         x = self.bn1(self.relu(self.conv1(mel)))
         for i in range(self.n_stages):
             x = self.get_submodule(f"layer{i + 1}")(x)
         x = x.flatten(1, 2)  # [B, channels * bins, columns]
         x = x.flatten(1) if self.attention is None else (x * self.attention(x)).sum(dim=2)
         return cast(Tensor, self.fc(x))
+
+
+class FrozenAudioEncoder(AudioEncoder):
+    """E_A inside a generator (paper, section 3.1): never trained, always in eval mode.
+
+    In train mode batch norm would go on changing its statistics, frozen weights or not.
+    """
+
+    def __init__(self, settings: AudioEncoderSettings) -> None:
+        super().__init__(settings)
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Stays in eval mode, whatever is asked for."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, mel: Tensor) -> Tensor:
+        """As `AudioEncoder`, without gradients."""
+        return super().forward(mel)

@@ -39,7 +39,7 @@ class LipsEncoderSettings:
     strides: tuple[int, ...] = (1, 2, 2, 2)
     """Step of each stage's first block."""
     expansion: int = 4
-    """Output channels of a block over its inner ones; 1: basic blocks (two 3x3 convolutions), else bottlenecks."""
+    """A block's outer over its inner channels; 1: basic blocks (two 3x3 convolutions), else bottlenecks."""
     pool: tuple[int, int] = (1, 1)
     """Cells (rows, columns) over which the last map is averaged before the linear layer."""
 

@@ -1,0 +1,72 @@
+"""Wav2Lip's generator (Rudrabha/Wav2Lip, models/wav2lip.py) for its public weights: 36.3 M parameters."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from lipsync_cli.models.blocks import Wav2LipConv, residual_convs
+
+_ENCODER = ((32, 2), (64, 3), (128, 2), (256, 2), (512, 1))
+"""Width and number of residual convolutions of the encoder blocks that halve the picture (96 -> 3)."""
+_DECODER = ((1024, 512, 2), (768, 384, 2), (512, 256, 2), (320, 128, 2), (160, 64, 2))
+"""Depth in, depth out and residual convolutions of the decoder blocks that double the picture (3 -> 96)."""
+
+
+def speech_layers(n_residual: int) -> list[nn.Module]:
+    """The audio encoder of Wav2Lip's networks: mel [B, 1, 80, 16] -> [B, 512, 1, 1].
+
+    `n_residual`: residual convolutions at 256 channels, 1 in the generator and 2 in the SyncNet.
+    """
+    return [
+        Wav2LipConv(1, 32, 3, 1, 1),
+        *residual_convs(32, 2),
+        Wav2LipConv(32, 64, 3, (3, 1), 1),
+        *residual_convs(64, 2),
+        Wav2LipConv(64, 128, 3, 3, 1),
+        *residual_convs(128, 2),
+        Wav2LipConv(128, 256, 3, (3, 2), 1),
+        *residual_convs(256, n_residual),
+        Wav2LipConv(256, 512, 3),
+        Wav2LipConv(512, 512, 1),
+    ]
+
+
+class Wav2Lip(nn.Module):
+    """Names and arithmetic of the public generator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        encoder = [nn.Sequential(Wav2LipConv(6, 16, 7, 1, 3))]
+        inputs = 16
+        for outputs, n in _ENCODER:
+            encoder.append(nn.Sequential(Wav2LipConv(inputs, outputs, 3, 2, 1), *residual_convs(outputs, n)))
+            inputs = outputs
+        encoder.append(nn.Sequential(Wav2LipConv(512, 512, 3), Wav2LipConv(512, 512, 1)))
+        self.face_encoder_blocks = nn.ModuleList(encoder)
+        self.audio_encoder = nn.Sequential(*speech_layers(n_residual=1))
+        decoder = [
+            nn.Sequential(Wav2LipConv(512, 512, 1)),
+            nn.Sequential(Wav2LipConv(1024, 512, 3, up=True), *residual_convs(512, 1)),
+        ]
+        decoder += [
+            nn.Sequential(Wav2LipConv(depth, outputs, 3, 2, 1, up=True), *residual_convs(outputs, n))
+            for depth, outputs, n in _DECODER
+        ]
+        self.face_decoder_blocks = nn.ModuleList(decoder)
+        self.output_block = nn.Sequential(Wav2LipConv(80, 32, 3, 1, 1), nn.Conv2d(32, 3, 1), nn.Sigmoid())
+
+    def forward(self, mel: Tensor, faces: Tensor) -> Tensor:
+        """mel [B, 1, 80, 16], faces [B, 6, 96, 96] -> [B, 3, 96, 96].
+
+        Faces are BGR in [0, 1]: the target with rows from 48 on zeroed, then the reference.
+        """
+        maps = [faces]
+        for block in self.face_encoder_blocks:
+            maps.append(block(maps[-1]))
+        x = self.audio_encoder(mel)
+        for block in self.face_decoder_blocks:
+            x = torch.cat([block(x), maps.pop()], dim=1)
+        return cast(Tensor, self.output_block(x))
