@@ -1,0 +1,55 @@
+"""The names of all figures of a clip: what each says, its unit, and which way is better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What one figure means."""
+
+    says: str
+    unit: str = ""
+    better: Literal["higher", "lower", "one", "zero"] | None = None
+    """`one`, `zero`: the nearer to that value the better. None: to compare by, neither good nor bad."""
+
+
+FIGURES: Mapping[str, Figure] = {
+    "ssim": Figure("SSIM of the whole 96x96 face crop", better="higher"),
+    "psnr": Figure("PSNR of the whole 96x96 face crop", "dB", "higher"),
+    "psnr_lower": Figure("PSNR of the crop's lower half", "dB", "higher"),
+    "static_psnr_lower": Figure("the same for the real video's most closed frame pasted everywhere", "dB"),
+    "psnr_gain": Figure("psnr_lower - static_psnr_lower", "dB", "higher"),
+    "ifc": Figure("inter-frame consistency, our formula", "grey levels", "lower"),
+    "flicker_ratio": Figure("trembling over the real video's", better="one"),
+    "lmd_sum": Figure("landmark distance, sum over the lip points, in the 96x96 crop", "pixels", "lower"),
+    "lmd_coordinates": Figure("landmark distance, mean over coordinates, in the crop", "pixels", "lower"),
+    "opening_correlation": Figure("Pearson's r of the mouth openings with the real ones", better="higher"),
+    "opening_amplitude": Figure("standard deviation of the openings over the real one", better="one"),
+    "width_correlation": Figure("Pearson's r of the mouth widths with the real ones", better="higher"),
+    "opening_p95": Figure("95th percentile of the mouth opening", "face heights"),
+    "real_opening_p95": Figure("the same of the real video", "face heights"),
+    "opening_ratio": Figure("opening_p95 / real_opening_p95", better="one"),
+    "opening_minimum": Figure("5th percentile of the mouth opening", "face heights"),
+    "real_opening_minimum": Figure("the same of the real video", "face heights"),
+    "pause_opening": Figure("median mouth opening in the pauses of its sound", "face heights", "lower"),
+    "speech_opening": Figure("median mouth opening outside of the pauses", "face heights"),
+    "pause_ratio": Figure("pause_opening / real_opening_p95", better="lower"),
+    "sharpness_96": Figure("mouth sharpness over the real one's, in the 96x96 crop", better="one"),
+    "sharpness_native": Figure(
+        "mouth sharpness over the real one's, in the video's own pixels", better="one"
+    ),
+    "offset": Figure(
+        "AV offset: the picture at t matches the sound at t + offset", "frames at 25 fps", "zero"
+    ),
+    "offset_within_1": Figure("1 where the AV offset is -1, 0 or 1, else 0", better="higher"),
+    "confidence": Figure("sync score at that offset above the median of all offsets", better="higher"),
+    "sync_score": Figure("sync score without any shift", better="higher"),
+    "real_offset": Figure("AV offset of the real video with its own sound", "frames at 25 fps"),
+    "real_confidence": Figure("confidence of the real video with its own sound"),
+    "real_sync_score": Figure("sync score of the real video with its own sound"),
+}
+"""In the order of reports: the columns of the paper's table 1 first."""

@@ -1,0 +1,68 @@
+"""Where the speech of a sound pauses."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lipsync_cli.interfaces import Waveform
+
+SHORTEST = 0.2
+"""Seconds; shorter gaps are closures inside words."""
+MARGIN = 0.08
+"""Seconds at both ends of a pause that count for nothing: lips close after the sound and open before it."""
+
+_STEP = 0.01  # seconds
+_SMOOTH = 5  # steps
+_DROP = 30.0  # dB below the loud speech: a pause in a studio
+_SHARE = 0.4  # ... or this share of the way up from the quietest to the loudest, where the room is noisy
+_LEAST_RANGE = 12.0  # dB between quiet and loud, else everything is one level
+_FLOOR = -60.0  # dB of full scale: sound that never gets louder is silence
+
+Spans = list[tuple[float, float]]
+
+
+def pauses(waveform: Waveform) -> Spans:
+    """Spans (start, end) in seconds in which nobody speaks, each at least 0.2 s long, without their margins.
+
+    By loudness: a pause is quieter than both 30 dB under the loud speech (95th percentile) and, in noisy
+    rooms, 40 % of the range between quiet (5th) and loud. Sound that is never louder than -60 dB is one
+    pause; sound whose loudness hardly changes (12 dB) has none.
+    """
+    levels = _levels(waveform)
+    if len(levels) == 0:
+        return []
+    quiet, loud = (float(value) for value in np.percentile(levels, [5, 95]))
+    if loud < _FLOOR:
+        return [(0.0, waveform.duration)]
+    if loud - quiet < _LEAST_RANGE:
+        return []
+    threshold = max(loud - _DROP, quiet + _SHARE * (loud - quiet))
+    spans = _spans(levels < threshold)
+    return [(start + MARGIN, end - MARGIN) for start, end in spans if end - start >= SHORTEST]
+
+
+def within(times: NDArray[np.float64], spans: Spans) -> NDArray[np.bool_]:
+    """Which times [N] lie in one of the spans."""
+    inside = np.zeros(len(times), dtype=np.bool_)
+    for start, end in spans:
+        inside |= (times >= start) & (times < end)
+    return inside
+
+
+def _levels(waveform: Waveform) -> NDArray[np.float64]:
+    """Loudness of each hundredth of a second in dB of full scale, averaged over five."""
+    step = round(waveform.sample_rate * _STEP)
+    count = len(waveform.samples) // step
+    if count < _SMOOTH:
+        return np.zeros(0)
+    blocks = waveform.samples[: count * step].reshape(count, step)
+    power = np.einsum("ij,ij->i", blocks, blocks, dtype=np.float64) / step
+    padded = np.pad(power, _SMOOTH // 2, mode="edge")
+    smooth = np.convolve(padded, np.full(_SMOOTH, 1 / _SMOOTH), mode="valid")
+    return np.asarray(10 * np.log10(smooth + 1e-12), dtype=np.float64)
+
+
+def _spans(is_quiet: NDArray[np.bool_]) -> Spans:
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], is_quiet, [False]]).astype(np.int8)))
+    return [(float(a) * _STEP, float(b) * _STEP) for a, b in edges.reshape(-1, 2)]
