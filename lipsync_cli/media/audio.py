@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -76,7 +76,7 @@ class SoundReader:
         """Of the blocks: 1 or 2."""
         return min(self._info.channels, 2)
 
-    def __iter__(self) -> Iterator[Samples]:
+    def __iter__(self) -> Generator[Samples]:
         path, rate = self._info.path, self._info.sample_rate
         with open_media(path) as container:
             stream = audio_stream(container, path)

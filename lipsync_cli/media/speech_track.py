@@ -1,0 +1,72 @@
+"""The speech of a video that is being written: decoded, encoded and handed out as the picture goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.packet import Packet
+
+from lipsync_cli.media.audio import Samples, SoundReader, resample
+
+_AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
+_LARGEST_BIT_RATE = 192_000
+_BITS_A_SAMPLE = 6
+"""AAC holds at most 6144 bits in a block of 1024 samples of one channel."""
+
+
+class SpeechTrack:
+    """An AAC track in an output, filled from a sound file up to the times asked for.
+
+    At most a block of sound is held. Sound at a rate that AAC does not know is resampled to the next one up.
+    """
+
+    def __init__(self, container: OutputContainer, sound: SoundReader) -> None:
+        rate, channels = sound.info.sample_rate, sound.channels
+        self._rate = next((known for known in _AAC_RATES if known >= rate), _AAC_RATES[-1])
+        self._layout = "mono" if channels == 1 else "stereo"
+        self._channels = channels
+        self._source = iter(sound)
+        self._blocks = self._source if rate == self._rate else resample(self._source, rate, self._rate)
+        self._rest: Samples = np.zeros((channels, 0), np.float32)
+        self._n_written = 0
+        bit_rate = min(_LARGEST_BIT_RATE, _BITS_A_SAMPLE * self._rate * channels)
+        stream = container.add_stream("aac", rate=self._rate, bit_rate=bit_rate, layout=self._layout)
+        self._stream: AudioStream = stream
+
+    def until(self, time: Fraction) -> Iterator[Packet[AudioStream]]:
+        """Packets of the sound up to a time in seconds, as far as there is any."""
+        n_wanted = int(time * self._rate) - self._n_written
+        while n_wanted > 0:
+            if not self._rest.shape[1]:
+                block = next(self._blocks, None)
+                if block is None:
+                    return
+                self._rest = block
+            piece, self._rest = self._rest[:, :n_wanted], self._rest[:, n_wanted:]
+            n_wanted -= piece.shape[1]
+            yield from self._encode(piece)
+
+    def end(self, time: Fraction) -> Iterator[Packet[AudioStream]]:
+        """The last packets: sound, then silence, up to a time in seconds exactly."""
+        yield from self.until(time)
+        while (n_missing := int(time * self._rate) - self._n_written) > 0:
+            yield from self._encode(np.zeros((self._channels, min(n_missing, self._rate)), np.float32))
+        yield from self._stream.encode(None)
+
+    def close(self) -> None:
+        """Let go of the sound file."""
+        self._source.close()
+
+    def _encode(self, piece: Samples) -> list[Packet[AudioStream]]:
+        if not piece.size:
+            return []
+        frame = AudioFrame.from_ndarray(np.ascontiguousarray(piece), "fltp", self._layout)
+        frame.sample_rate = self._rate
+        frame.pts, frame.time_base = self._n_written, Fraction(1, self._rate)
+        self._n_written += piece.shape[1]
+        return self._stream.encode(frame)

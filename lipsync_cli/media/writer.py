@@ -1,0 +1,295 @@
+"""Writes a video with its speech, under its name only when it is complete."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self, cast
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from av.video.stream import VideoStream
+
+from lipsync_cli.errors import MediaError, SettingsError
+from lipsync_cli.interfaces import Frame, Image
+from lipsync_cli.media.audio import SoundReader
+from lipsync_cli.media.picture import LARGEST_601_HEIGHT
+from lipsync_cli.media.speech_track import SpeechTrack
+
+SUFFIXES = (".mp4", ".m4v", ".mov")
+"""What an output may be called."""
+ENCODERS = {"h264": "libx264", "hevc": "libx265"}
+PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
+LARGEST_CRF = 51
+
+_FINEST_TICK = 90_000
+"""Time stamps are at least this fine, in units a second."""
+_LARGEST_RATE_NUMERATOR = 10_000_000
+_LONGEST_NAME = 200
+"""Characters of a file's name that the temporary name keeps: most file systems end at 255 bytes."""
+_BT709, _SMPTE170M = 1, 6  # ITU-T H.273: the same number for matrix, primaries and transfer
+_CONVERSION = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
+
+
+def check_output(path: Path, codec: str = "h264") -> None:
+    """Find out before any work whether a video can be written there.
+
+    Raises:
+        MediaError: the folder is missing or not writable, the path is a folder or a device, or its name
+            does not end in one of `SUFFIXES`; or this installation lacks the encoder.
+        SettingsError: there is no such codec.
+    """
+    folder = path.resolve().parent
+    if path.is_dir():
+        raise MediaError(f"{path}: the output is a folder; give the name of a file in it")
+    if path.suffix.lower() not in SUFFIXES:
+        raise MediaError(f"{path}: the output must end in {', '.join(SUFFIXES)}; rename it")
+    if not folder.is_dir():
+        raise MediaError(f"{path}: the folder {folder} does not exist; make it first")
+    if path.exists() and not path.is_file():
+        raise MediaError(f"{path}: the output is not a plain file; give another name")
+    if not os.access(folder, os.W_OK | os.X_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise MediaError(
+            f"{path}: not permitted to write there; change the permissions or choose another folder"
+        )
+    if codec not in ENCODERS:
+        raise SettingsError(f"codec {codec!r} is unknown; choose one of {', '.join(ENCODERS)}")
+    for encoder in (ENCODERS[codec], "aac"):
+        try:
+            av.codec.Codec(encoder, "w")
+        except ValueError as error:
+            raise MediaError(
+                f"{path}: the installed media library has no {encoder} encoder; install PyAV from its wheel"
+            ) from error
+
+
+def check_not_an_input(output: Path, *inputs: Path) -> None:
+    """Refuse to write over a file that is being read.
+
+    Raises:
+        MediaError: `output` is one of `inputs`, whatever links or spellings lie between.
+    """
+    for path in inputs:
+        same = output.resolve() == path.resolve()
+        if same or (output.exists() and path.exists() and output.samefile(path)):
+            raise MediaError(
+                f"{output}: is also an input and would be overwritten; give the output another name"
+            )
+
+
+class VideoWriter:
+    """Writes frames as H.264 or HEVC with the speech as AAC into an mp4 file (a `FrameSink`).
+
+    Each frame is shown from its own `time` to that of the next, the last one for 1 / `rate` seconds: any
+    rate, constant or variable, is kept. Time 0 of the frames is time 0 of the speech, which is cut at the end
+    of the last frame, or filled up with silence to there. Sound is read and muxed as the frames come.
+
+    Pictures are written as yuv420p, limited range, BT.709 above 576 lines and BT.601 (SMPTE 170M) up to
+    there, and tagged so. That format needs even sizes: an odd size gets its last row or column twice.
+
+    The file is written as `.NAME.part.mp4` beside `path` and renamed on a clean exit; on any error it is
+    removed, and a file that was there before stays as it was.
+
+    Args:
+        path: ends in one of `SUFFIXES`; a link is followed.
+        width: pixels of every frame.
+        height: pixels of every frame.
+        rate: frames a second, nominally: time stamps that are multiples of 1 / rate are kept exactly.
+        speech: any file with sound, or None for a silent video. Its first track is written at its own sample
+            rate, mono or stereo, at up to 192 kbit/s.
+        crf: quality, 0 (best) to 51.
+        preset: one of `PRESETS`.
+        codec: `h264` or `hevc`.
+        comment: written into the file's comment tag.
+
+    Raises:
+        MediaError: as `check_output`, or the speech has no sound; later: the disk is full or the like.
+        SettingsError: crf, preset or codec out of range.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a user may choose about a file
+        self,
+        path: Path,
+        *,
+        width: int,
+        height: int,
+        rate: Fraction,
+        speech: Path | None,
+        crf: float = 18,
+        preset: str = "medium",
+        codec: str = "h264",
+        comment: str | None = None,
+    ) -> None:
+        check_output(path, codec)
+        if not 0 <= crf <= LARGEST_CRF:
+            raise SettingsError(f"crf {crf} is out of range; give 0 (best) to {LARGEST_CRF}")
+        if preset not in PRESETS:
+            raise SettingsError(f"preset {preset!r} is unknown; choose one of {', '.join(PRESETS)}")
+        self._path = path
+        self._target = path.resolve()
+        self._part = self._target.with_name(f".{self._target.stem[:_LONGEST_NAME]}.part{self._target.suffix}")
+        self._shape = (height, width, 3)
+        self._rate = rate
+        self._codec = codec
+        self._options = {"crf": str(crf), "preset": preset}
+        self._comment = comment
+        self._sound = SoundReader(speech) if speech is not None else None
+        self._ticks = _ticks_a_second(rate)
+        self._held: VideoFrame | None = None
+        self._durations: dict[int, int] = {}
+        self._picture = _PictureEncoder(height)
+
+    def __enter__(self) -> Self:
+        try:
+            with self._named_errors():
+                self._open()
+        except BaseException:
+            self._part.unlink(missing_ok=True)
+            raise
+        return self
+
+    def write(self, frame: Frame) -> None:
+        """Add a frame, later than the one before.
+
+        Raises:
+            MediaError: the file cannot be written (disk full) or the speech cannot be read on.
+        """
+        if frame.image.shape != self._shape or frame.image.dtype != np.uint8:
+            raise ValueError(f"frame {frame.index} is {frame.image.shape}, the video {self._shape}, uint8")
+        tick = round(frame.time * self._ticks)
+        if tick < 0 or (self._held is not None and tick <= (self._held.pts or 0)):
+            raise ValueError(f"frame {frame.index} at {frame.time} s does not come after the one before")
+        with self._named_errors():
+            self._release(tick)
+            self._held = self._picture.encode(frame.image)
+            self._held.pts, self._held.time_base = tick, Fraction(1, self._ticks)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                with self._named_errors():
+                    self._finish()
+        finally:
+            # Whatever stopped the work, this runs; after a clean end nothing is left to remove.
+            self._close()
+            self._part.unlink(missing_ok=True)
+
+    def _open(self) -> None:
+        self._container: OutputContainer = av.open(
+            str(self._part),
+            "w",
+            format="mp4",
+            container_options={"movflags": "+faststart", "movie_timescale": str(self._ticks)},
+        )
+        if self._comment is not None:
+            self._container.metadata["comment"] = self._comment
+        self._video = self._video_stream()
+        self._speech = SpeechTrack(self._container, self._sound) if self._sound is not None else None
+        self._container.start_encoding()
+
+    def _video_stream(self) -> VideoStream:
+        options = dict(self._options)
+        if self._codec == "hevc":
+            options["x265-params"] = "log-level=error"
+        encoder = ENCODERS[self._codec]
+        stream = cast(VideoStream, self._container.add_stream(encoder, rate=self._rate, options=options))
+        stream.time_base = Fraction(1, self._ticks)
+        context = stream.codec_context
+        context.time_base = Fraction(1, self._ticks)
+        context.height, context.width = (side + side % 2 for side in self._shape[:2])
+        context.pix_fmt = "yuv420p"
+        context.colorspace = context.color_primaries = context.color_trc = self._picture.standard
+        context.color_range = int(ColorRange.MPEG)
+        if self._codec == "hevc":
+            context.codec_tag = "hvc1"  # the only one that Apple's players take
+        return stream
+
+    def _release(self, next_tick: int) -> None:
+        """Encode the frame held back, now that its end is known, and the speech up to there."""
+        if self._held is None or self._held.pts is None:
+            return
+        self._durations[self._held.pts] = next_tick - self._held.pts
+        self._mux_video(self._held)
+        if self._speech is not None:
+            self._mux_speech(self._speech.until(Fraction(next_tick, self._ticks)))
+
+    def _mux_video(self, frame: VideoFrame | None) -> None:
+        for packet in self._video.encode(frame):
+            if packet.pts in self._durations:
+                packet.duration = self._durations.pop(packet.pts)
+            self._container.mux(packet)
+
+    def _mux_speech(self, packets: Iterator[Packet[AudioStream]]) -> None:
+        for packet in packets:
+            self._container.mux(packet)
+
+    def _finish(self) -> None:
+        if self._held is None or self._held.pts is None:
+            raise MediaError(f"{self._path}: there was no frame to write")
+        end = self._held.pts + max(1, round(self._ticks / self._rate))
+        self._release(end)
+        self._mux_video(None)
+        if self._speech is not None:
+            self._mux_speech(self._speech.end(Fraction(end, self._ticks)))
+        self._container.close()
+        self._part.replace(self._target)
+
+    def _close(self) -> None:
+        if self._speech is not None:
+            self._speech.close()
+        with suppress(av.error.FFmpegError, OSError):  # a second close does nothing
+            self._container.close()
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (av.error.FFmpegError, OSError) as error:
+            raise MediaError(
+                f"{self._path}: cannot be written ({error.strerror}); check the free space and permissions"
+            ) from error
+
+
+class _PictureEncoder:
+    """RGB -> yuv420p of even size, in the colours of its size."""
+
+    def __init__(self, height: int) -> None:
+        large = height + height % 2 > LARGEST_601_HEIGHT
+        self.standard = _BT709 if large else _SMPTE170M
+        self._matrix = Colorspace.ITU709 if large else Colorspace.ITU601
+        self._reformatter = VideoReformatter()
+
+    def encode(self, image: Image) -> VideoFrame:
+        """uint8 [H, W, 3] RGB -> a frame of its own memory."""
+        height, width = image.shape[:2]
+        if height % 2 or width % 2:
+            image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
+        return self._reformatter.reformat(
+            frame,
+            format="yuv420p",
+            src_colorspace=self._matrix,
+            dst_colorspace=self._matrix,
+            interpolation=_CONVERSION,
+            src_color_range=ColorRange.JPEG,
+            dst_color_range=ColorRange.MPEG,
+        )
+
+
+def _ticks_a_second(rate: Fraction) -> int:
+    """A time base in which a frame of this rate is a whole number of ticks, and other times are fine."""
+    if not 0 < rate.numerator <= _LARGEST_RATE_NUMERATOR:
+        return _FINEST_TICK
+    return rate.numerator * math.ceil(_FINEST_TICK / rate.numerator)
