@@ -55,7 +55,7 @@ def embedding_mel(waveform: Waveform) -> NDArray[np.float32]:
         spectrum = np.fft.rfft(pieces[first : first + _CHUNK] * window)
         power = spectrum.real**2 + spectrum.imag**2
         log_mel[first : first + _CHUNK] = np.log10(np.maximum(power @ bank, 1e-10)) + 2.0
-    return np.maximum(log_mel, np.float32(silence_floor(log_mel)))
+    return np.maximum(log_mel, np.float32(silence_floor(log_mel)), out=log_mel)
 
 
 def silence_floor(log_mel: NDArray[np.float32]) -> float:

@@ -92,9 +92,16 @@ class SpeechEmbeddingWindows:
         """
         return self._steps(int(self._first_columns([0.0])[0]), n_frames + self.N_STEPS - 1)
 
-    def _first_columns(self, times: Sequence[float]) -> NDArray[np.int64]:
+    @classmethod
+    def columns_around(cls, log_mel: NDArray[np.float32], times: Sequence[float]) -> NDArray[np.float32]:
+        """float32 [B, 76, 32]: the columns that the network hears for `around`; training changes voices here."""
+        columns = _Columns(log_mel, silence=embedding_mel.silence_floor(log_mel))
+        return columns.take(cls._first_columns(times), cls._STRIDE * (cls.N_STEPS - 1) + cls._REACH)
+
+    @classmethod
+    def _first_columns(cls, times: Sequence[float]) -> NDArray[np.int64]:
         centres = np.asarray(times, np.float64) + FRAME_CENTRE
-        return _floor(centres * self.RATE - self._MIDDLE + 0.5)
+        return _floor(centres * cls.RATE - cls._MIDDLE + 0.5)
 
     def _of_one_phase(self, first: NDArray[np.int64]) -> Tensor:
         """[B, 10, 384] of windows whose first columns are whole steps apart: neighbours share steps."""
