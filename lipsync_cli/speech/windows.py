@@ -94,7 +94,7 @@ class SpeechEmbeddingWindows:
 
     @classmethod
     def columns_around(cls, log_mel: NDArray[np.float32], times: Sequence[float]) -> NDArray[np.float32]:
-        """float32 [B, 76, 32]: the columns that the network hears for `around`; training changes voices here."""
+        """float32 [B, 76, 32]: what the network hears for `around`, for training, which changes voices."""
         columns = _Columns(log_mel, silence=embedding_mel.silence_floor(log_mel))
         return columns.take(cls._first_columns(times), cls._STRIDE * (cls.N_STEPS - 1) + cls._REACH)
 

@@ -5,8 +5,8 @@
     python weights/scripts/convert_speech_embedding.py pyopen_wakeword/models/embedding_model.tflite
 
 The file names its layers in the order of the network, so the order alone tells which weight goes where.
-The library that writes the result puts its metadata in any order, so the sha256 differs from run to run: after
-another run, `weights/registry.toml` has to be brought up to date (`update_registry.py`).
+The library that writes the result puts its metadata in any order, so the sha256 differs from run to run:
+after another run, `weights/registry.toml` has to be brought up to date (`update_registry.py`).
 """
 
 from __future__ import annotations
