@@ -13,7 +13,6 @@ from lipsync_cli.models.avsyncnet import AVSyncNet, AVSyncNetSettings
 from lipsync_cli.models.discriminator import Discriminator, DiscriminatorSettings
 from lipsync_cli.models.face_generator import UNetFaceGenerator, UNetSettings
 from lipsync_cli.models.lip_reader import LipReader, LipReaderSettings
-from lipsync_cli.models.vgg import VGGFeatures, VGGSettings
 from lipsync_cli.models.warping_generator import WarpingFaceGenerator, WarpingGeneratorSettings
 from lipsync_cli.settings import from_mapping
 
@@ -21,7 +20,6 @@ ARCHITECTURES: dict[str, tuple[type[Any], type[nn.Module]]] = {
     "avsyncnet": (AVSyncNetSettings, AVSyncNet),
     "discriminator": (DiscriminatorSettings, Discriminator),
     "unet": (UNetSettings, UNetFaceGenerator),
-    "vgg": (VGGSettings, VGGFeatures),
     "lip_reader": (LipReaderSettings, LipReader),
     "warping_generator": (WarpingGeneratorSettings, WarpingFaceGenerator),
 }
