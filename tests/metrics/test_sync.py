@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from lipsync_cli.metrics.sync import REACH, Lse, offset_of_scores
+
+
+def test_the_best_offset_is_where_the_score_is_highest() -> None:
+    scores = np.linspace(0.1, 0.2, 31)
+    scores[REACH + 3] = 0.9
+    found = offset_of_scores(scores)
+    assert found.frames == 3
+    assert found.score == pytest.approx(0.9)
+    assert found.confidence == pytest.approx(0.9 - np.median(scores))
+
+
+def test_offsets_that_were_not_measured_do_not_count() -> None:
+    scores = np.full(31, np.nan)
+    scores[5:25] = 0.0
+    scores[5] = 1.0
+    assert offset_of_scores(scores).frames == 5 - REACH
+
+
+def test_too_few_measured_offsets_are_refused() -> None:
+    scores = np.full(31, np.nan)
+    scores[:15] = 1.0
+    with pytest.raises(ValueError, match="half"):
+        offset_of_scores(scores)
+
+
+def test_lse_by_hand_on_one_number_a_frame() -> None:
+    # one frame: distance |2 - 5| to the sound of its own time, |2 - 0| to the zeros at all other offsets
+    metric = Lse()
+    metric.update(np.array([[2.0]]), np.array([[5.0]]))
+    assert metric.distance() == pytest.approx(2.0, abs=1e-5)
+    assert metric.confidence() == pytest.approx(0.0, abs=1e-5)
+
+
+def test_lse_finds_the_shift_and_its_distance() -> None:
+    random = np.random.default_rng(7)
+    speech = random.normal(size=(60, 8))
+    lips = np.zeros_like(speech)
+    lips[:56] = speech[4:]  # the picture at t matches the sound at t + 4
+    metric = Lse()
+    metric.update(lips[:30], speech[:30])
+    metric.update(lips[30:], speech[30:])
+    assert metric.offset() == 4
+    assert metric.distance() < 0.01
+    assert metric.compute() == metric.distance()
+    assert metric.confidence() > 2
+
+
+def _public_rule(lips: torch.Tensor, speech: torch.Tensor) -> tuple[float, float]:
+    """Distances as the public description has them, with torch's own pairwise distance."""
+    padded = torch.nn.functional.pad(speech, (0, 0, REACH, REACH))
+    width = 2 * REACH + 1
+    rows = [
+        torch.nn.functional.pairwise_distance(lips[i].expand(width, -1), padded[i : i + width])
+        for i in range(len(lips))
+    ]
+    means = torch.stack(rows, dim=1).mean(dim=1)
+    return float(means.min()), float(means.median() - means.min())
+
+
+def test_lse_agrees_with_torch_pairwise_distances() -> None:
+    generator = torch.Generator().manual_seed(1)
+    lips, speech = (torch.randn(40, 16, generator=generator, dtype=torch.float64) for _ in range(2))
+    metric = Lse()
+    metric.update(lips.numpy(), speech.numpy())
+    distance, confidence = _public_rule(lips, speech)
+    assert metric.distance() == pytest.approx(distance, abs=1e-4)
+    assert metric.confidence() == pytest.approx(confidence, abs=1e-4)
+
+
+def test_lse_without_features_is_nan_and_refuses_unequal_ones() -> None:
+    metric = Lse()
+    assert math.isnan(metric.compute())
+    assert math.isnan(metric.confidence())
+    with pytest.raises(ValueError, match="no features"):
+        metric.offset()
+    with pytest.raises(ValueError, match="differ"):
+        metric.update(np.zeros((2, 3)), np.zeros((3, 3)))
