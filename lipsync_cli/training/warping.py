@@ -1,0 +1,239 @@
+"""Training of the default generator (`WarpingFaceGenerator`) for both roles, G_S and G_L.
+
+Recipe and figures: weights/README.md. One network serves both roles: it hears silence as G_S.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lipsync_cli.data.augment import PictureAugmentation, VoiceAugmentation
+from lipsync_cli.data.layout import Clip
+from lipsync_cli.data.samples import Corpus, CorpusSettings, FaceBatch, FaceSampling, draw_face_batch, step_rng
+from lipsync_cli.interfaces import Image
+from lipsync_cli.losses.lip_shape import UNIT, lip_shape_loss
+from lipsync_cli.losses.movement import (
+    discriminator_hinge,
+    feature_matching,
+    flow_variation,
+    high_pass,
+    mouth_window,
+    movement_weight,
+    weighted_gradient_l1,
+    weighted_l1,
+)
+from lipsync_cli.models.lip_reader import LipReader
+from lipsync_cli.models.mouth_discriminator import MouthDiscriminator, MouthDiscriminatorSettings
+from lipsync_cli.models.speech_embedding import SpeechEmbedding
+from lipsync_cli.models.warping_generator import WarpingFaceGenerator, WarpingGeneratorSettings
+from lipsync_cli.regions import lower_half, mask_lower_half
+from lipsync_cli.registry.checkpoint import save_checkpoint
+from lipsync_cli.settings import to_mapping
+from lipsync_cli.training.figures import FaceFigures, measure_clip, sample_sheet
+from lipsync_cli.training.loop import LoopSettings, cosine_rate, follow, set_rate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarpingCoefficients:
+    """Multipliers of the losses."""
+
+    pixel: float = 4.0
+    gradient: float = 4.0
+    lip_shape: float = 1.0
+    heard_shape: float = 0.5
+    """Of the lip points read from the speech alone, which only teaches the speech encoder."""
+    flow: float = 1.92
+    """Of the flows' total variation, in parts of the picture's side."""
+    adversarial: float = 0.03
+    features: float = 0.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarpingTraining:
+    """Settings of the stage."""
+
+    loop: LoopSettings = field(default_factory=LoopSettings)
+    corpus: CorpusSettings = field(default_factory=CorpusSettings)
+    network: WarpingGeneratorSettings = field(default_factory=WarpingGeneratorSettings)
+    discriminator: MouthDiscriminatorSettings = field(default_factory=MouthDiscriminatorSettings)
+    sampling: FaceSampling = field(default_factory=FaceSampling)
+    picture: PictureAugmentation = field(default_factory=PictureAugmentation)
+    voice: VoiceAugmentation = field(default_factory=VoiceAugmentation)
+    coefficients: WarpingCoefficients = field(default_factory=WarpingCoefficients)
+    rate: float = 1e-3
+    """Learning rate of AdamW (0.8, 0.99)."""
+    discriminator_rate: float = 1e-3
+    """Learning rate of the discriminator's Adam (0.5, 0.99)."""
+    adversarial_from: int = 800
+    """Step from which the discriminator takes part."""
+    average: float = 0.998
+    """Decay of the moving average of the generator's weights, which is what is saved."""
+
+
+class WarpingStage:
+    """A `Stage`."""
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        settings: WarpingTraining,
+        dtype: torch.dtype,
+        *,
+        reader: LipReader,
+        embedding: SpeechEmbedding,
+        openings: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    ) -> None:
+        """openings: crops [N, S, S, 3] -> mouth openings [N] by landmarks; reader and embedding are frozen."""
+        torch.manual_seed(settings.loop.seed)
+        self.corpus = corpus
+        self.settings = settings
+        self.dtype = dtype
+        self.openings = openings
+        self.reader = reader.eval().requires_grad_(False)
+        self.embedding = embedding.eval().requires_grad_(False)
+        self.generator = WarpingFaceGenerator(settings.network).to(memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.generator).requires_grad_(False)
+        self.discriminator = MouthDiscriminator(settings.discriminator).to(memory_format=torch.channels_last)
+        n_points = reader.settings.n_points
+        self.heard_shape = nn.Linear(settings.network.speech.outputs, 2 * n_points)
+        self.networks: Mapping[str, nn.Module] = {
+            "generator": self.generator,
+            "average": self.average,
+            "discriminator": self.discriminator,
+            "heard_shape": self.heard_shape,
+        }
+        self.generator_optimizer = torch.optim.AdamW(
+            [*self.generator.parameters(), *self.heard_shape.parameters()],
+            lr=settings.rate,
+            betas=(0.8, 0.99),
+            weight_decay=1e-3,
+        )
+        self.discriminator_optimizer = torch.optim.Adam(
+            self.discriminator.parameters(), lr=settings.discriminator_rate, betas=(0.5, 0.99)
+        )
+        self.optimizers = {
+            "generator": self.generator_optimizer,
+            "discriminator": self.discriminator_optimizer,
+        }
+
+    def draw(self, step: int) -> FaceBatch:
+        """C clips of F targets."""
+        settings = self.settings
+        rng = step_rng(settings.loop.seed, step)
+        return draw_face_batch(
+            self.corpus, rng, settings.sampling, picture=settings.picture, voice=settings.voice
+        )
+
+    def train(self, batch: FaceBatch, step: int) -> dict[str, float]:
+        """One step of the generator and, from its time on, of the discriminator."""
+        rate = cosine_rate(step, self.settings.loop)
+        set_rate(self.generator_optimizer, self.settings.rate * rate)
+        set_rate(self.discriminator_optimizer, self.settings.discriminator_rate * rate)
+        self.generator.train()
+        n_frames = batch.targets.shape[1]
+        targets = batch.targets.flatten(0, 1)
+        references = batch.references.repeat_interleave(n_frames, dim=0)
+        with torch.no_grad():
+            speech = self.embedding.steps(batch.log_mel.flatten(0, 1))
+        with torch.autocast("cpu", self.dtype, enabled=self.dtype is not torch.float32):
+            pose = mask_lower_half(targets)
+            motion = self.generator.motion(speech, references, pose)
+            generated = self.generator.compose(motion, references, pose)
+            terms = self._terms(batch, generated, targets, references)
+            terms["heard_shape"] = self._heard_shape_loss(batch, speech)
+        terms["flow"] = flow_variation(motion.flows)
+        is_adversarial = step >= self.settings.adversarial_from
+        if is_adversarial:
+            terms |= self._adversarial_terms(generated, targets)
+        coefficients = to_mapping(self.settings.coefficients)
+        total = torch.stack([float(str(coefficients[name])) * term for name, term in terms.items()]).sum()
+        self.generator_optimizer.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.generator.parameters(), 3.0)
+        self.generator_optimizer.step()
+        follow(self.average, self.generator, min(self.settings.average, (1 + step) / (10 + step)))
+        losses = {name: float(term.detach()) for name, term in terms.items()}
+        losses.setdefault("adversarial", 0.0)
+        losses.setdefault("features", 0.0)
+        losses["discriminator"] = (
+            self._train_discriminator(generated.detach(), targets) if is_adversarial else 0.0
+        )
+        return losses
+
+    def _terms(
+        self, batch: FaceBatch, generated: Tensor, targets: Tensor, references: Tensor
+    ) -> dict[str, Tensor]:
+        weight = movement_weight(targets, references[:, 0])
+        half = targets.shape[-1] // 2
+        return {
+            "pixel": weighted_l1(generated, targets, weight),
+            "gradient": weighted_gradient_l1(generated, targets, weight, half - 4),
+            "lip_shape": lip_shape_loss(self.reader, lower_half(generated), lower_half(targets)),
+        }
+
+    def _heard_shape_loss(self, batch: FaceBatch, speech: Tensor) -> Tensor:
+        """L1 between the lips' change from the closed reference and what the speech alone tells of it."""
+        change = (batch.lips - batch.reference_lips[:, :1]).flatten(0, 1).flatten(1) / UNIT
+        told = self.heard_shape(self.generator.speech_encoder(speech))
+        return (told.float() - change).abs().mean()
+
+    def _mouths(self, faces: Tensor) -> Tensor:
+        rows, columns = mouth_window(faces.shape[-1])
+        mouths = faces[:, :, rows, columns]
+        return torch.cat([mouths, high_pass(mouths)], dim=1)
+
+    def _adversarial_terms(self, generated: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        self.discriminator.requires_grad_(False)
+        with torch.autocast("cpu", self.dtype, enabled=self.dtype is not torch.float32):
+            scores, of_fake = self.discriminator(self._mouths(generated))
+            with torch.no_grad():
+                _, of_real = self.discriminator(self._mouths(targets))
+        return {
+            "adversarial": -scores.float().mean(),
+            "features": feature_matching(
+                [one.float() for one in of_real], [one.float() for one in of_fake]
+            ),
+        }
+
+    def _train_discriminator(self, generated: Tensor, targets: Tensor) -> float:
+        self.discriminator.requires_grad_(True)
+        with torch.autocast("cpu", self.dtype, enabled=self.dtype is not torch.float32):
+            fake, _ = self.discriminator(self._mouths(generated))
+            real, _ = self.discriminator(self._mouths(targets))
+        loss = discriminator_hinge(real.float(), fake.float())
+        self.discriminator_optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.discriminator_optimizer.step()
+        return float(loss.detach())
+
+    def validate(self) -> dict[str, float]:
+        """Mean figures over the validation clips."""
+        return FaceFigures.mean([self.measure(clip) for clip in self.corpus.validation])
+
+    def measure(self, clip: Clip, offset: int = 0) -> FaceFigures:
+        """Figures of one clip dubbed with its own speech; offset: the clip's own AV offset in frames."""
+        return measure_clip(self.average.eval(), clip, self.openings, offset=offset, dtype=self.dtype)
+
+    def picture(self) -> Image | None:
+        """Real and generated frames of the validation clips."""
+        clips = self.corpus.validation[:4]
+        return sample_sheet(self.average.eval(), clips, dtype=self.dtype) if clips else None
+
+    def save(self, folder: Path, facts: Mapping[str, object]) -> None:
+        """Write talking_face.safetensors: the moving average."""
+        save_checkpoint(
+            folder / "talking_face.safetensors",
+            self.average,
+            architecture="warping_generator",
+            settings=to_mapping(self.settings.network),
+            extra=facts,
+            half=True,
+        )
