@@ -124,7 +124,9 @@ class _Timeline:
             if block.size:
                 self._n_placed += block.shape[1]
                 yield block
-        yield mixer.rest()
+        rest = mixer.rest()
+        if rest.size:  # an empty block is an error to the library
+            yield rest
 
     def _offset(self, frame: AudioFrame) -> int:
         """By how many samples a block has to be moved on (or, below 0, cut at its start)."""

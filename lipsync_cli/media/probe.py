@@ -6,6 +6,7 @@ starts to be presented (the encoder delay of a sound codec, which no player play
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -33,6 +34,7 @@ UNDECODABLE = "not one frame of it can be decoded; check that the file is comple
 _PLAUSIBLE_RATES = (Fraction(1, 2), Fraction(500))
 """Frames a second; outside of this the declared rate is a time base in disguise (phones write 90000/1)."""
 _MICROSECOND = Fraction(1, 1_000_000)
+_MATROSKA_END = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 
 
 def probe_video(path: Path) -> VideoInfo:
@@ -50,9 +52,9 @@ def probe_video(path: Path) -> VideoInfo:
         first = _first_frame(container, stream, path)
         geometry = Geometry.of(first, stream.sample_aspect_ratio)
         codec = stream.codec_context.name
-        delay = stream_start(stream) - time_zero(container)
+        delay = max(stream_start(stream) - time_zero(container), Fraction(0))
         rate = stream.average_rate or stream.guessed_rate
-        declared, length = stream.frames, _declared_length(container, stream)
+        declared, length = stream.frames, _declared_end(container, stream) - delay
     if rate is None or not _PLAUSIBLE_RATES[0] <= rate <= _PLAUSIBLE_RATES[1] or length <= 0:
         rate, declared, length = _measured(path)
     return VideoInfo(
@@ -60,7 +62,7 @@ def probe_video(path: Path) -> VideoInfo:
         width=geometry.width,
         height=geometry.height,
         rate=rate,
-        duration=float(max(delay, Fraction(0)) + length),
+        duration=float(delay + length),
         n_frames=declared or max(1, round(length * rate)),
         codec=codec,
     )
@@ -74,12 +76,11 @@ def probe_audio(path: Path) -> AudioInfo:
     """
     with open_media(path) as container:
         stream = audio_stream(container, path)
-        delay = stream_start(stream) - time_zero(container)
         return AudioInfo(
             path=path,
             sample_rate=stream.codec_context.sample_rate,
             channels=stream.codec_context.layout.nb_channels,
-            duration=float(max(delay, Fraction(0)) + _declared_length(container, stream)),
+            duration=float(_declared_end(container, stream)),
             codec=stream.codec_context.name,
         )
 
@@ -172,7 +173,9 @@ def packets(container: InputContainer, stream: StreamT) -> Iterator[Packet[Strea
             packet = next(source)
         except (StopIteration, av.error.FFmpegError):
             return
-        yield packet
+        # An empty packet in the middle (a frame dropped in an AVI file) would drain the decoder for good.
+        if packet.size or packet.dts is None:
+            yield packet
 
 
 def _audio_stream(container: InputContainer) -> AudioStream | None:
@@ -182,13 +185,15 @@ def _audio_stream(container: InputContainer) -> AudioStream | None:
     return None
 
 
-def _declared_length(container: InputContainer, stream: VideoStream | AudioStream) -> Fraction:
-    """Seconds between a stream's start and end; 0 where nothing is declared."""
+def _declared_end(container: InputContainer, stream: VideoStream | AudioStream) -> Fraction:
+    """Time at which a stream ends; 0 where nothing is declared."""
+    zero = time_zero(container)
     if stream.duration is not None and stream.time_base is not None:
-        return stream.duration * stream.time_base
-    if container.duration is not None:
-        return container.duration * _MICROSECOND
-    return Fraction(0)
+        return max(stream_start(stream) - zero, Fraction(0)) + stream.duration * stream.time_base
+    tag = _MATROSKA_END.fullmatch(stream.metadata.get("DURATION", ""))
+    if tag is not None:
+        return int(tag[1]) * 3600 + int(tag[2]) * 60 + Fraction(tag[3]) - zero
+    return (container.duration or 0) * _MICROSECOND
 
 
 def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:

@@ -20,6 +20,7 @@ from lipsync_cli.media.probe import (
     open_media,
     packets,
     probe_video,
+    stream_start,
     time_zero,
     video_stream,
 )
@@ -60,7 +61,7 @@ class VideoReader:
         with open_media(path) as container:
             stream = video_stream(container, path)
             stream.thread_type = "AUTO"
-            clock = _Clock(time_zero(container), 1 / self._info.rate)
+            clock = _Clock(container, stream, self._info.rate)
             converter: PictureConverter | None = None
             for index, picture in enumerate(self._decode(container, stream)):
                 if converter is None:
@@ -88,23 +89,36 @@ class VideoReader:
 class _Clock:
     """Gives each picture its time: strictly increasing, whatever the file says."""
 
-    def __init__(self, zero: Fraction, step: Fraction) -> None:
-        self._zero = zero
-        self._step = float(step)
+    def __init__(self, container: InputContainer, stream: VideoStream, rate: Fraction) -> None:
+        self._zero = time_zero(container)
+        self._start = stream_start(stream)
+        # AVI files number the pictures as they are stored, not as they are shown.
+        self._in_decoding_order = container.format.name == "avi"
+        self._step = float(1 / rate)
         self._latest: float | None = None
 
     def time(self, picture: VideoFrame) -> float:
         """Seconds since the start of the file."""
-        if picture.pts is None or picture.time_base is None:
-            time = 0.0 if self._latest is None else self._latest + self._step
+        time = self._stamped(picture)
+        if self._latest is None:
+            self._latest = 0.0 if time is None else time
+        elif time is None:
+            self._latest += self._step
+        elif time > self._latest:
+            self._latest = time
+        elif self._latest - time > _LONGEST_STEP_BACK:
+            self._zero -= Fraction(self._latest + self._step - time)
+            self._latest += self._step
         else:
-            time = float(picture.pts * picture.time_base - self._zero)
-        if self._latest is not None and time <= self._latest:
-            if self._latest - time > _LONGEST_STEP_BACK:
-                self._zero -= Fraction(self._latest + self._step - time)
-                time = self._latest + self._step
-            else:
-                # Half a step: the next picture, if its own time is right, still comes later.
-                time = self._latest + self._step / 2
-        self._latest = time
-        return time
+            # Half a step: the next picture, if its own time is right, still comes later.
+            self._latest += self._step / 2
+        return self._latest
+
+    def _stamped(self, picture: VideoFrame) -> float | None:
+        stamp = picture.dts if self._in_decoding_order else picture.pts
+        if stamp is None or picture.time_base is None:
+            return None
+        clock = stamp * picture.time_base
+        if self._in_decoding_order and self._latest is None:
+            self._zero += clock - self._start  # the decoder's delay is no part of the time line
+        return float(clock - self._zero)
