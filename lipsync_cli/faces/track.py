@@ -44,7 +44,7 @@ class FaceTrack:
     yaws: NDArray[np.float32]
     """[N] degrees, about."""
     outlines: NDArray[np.float32]
-    """[N, P, 2] ring around the face, pixels."""
+    """[N, P, 2] ring around the face, pixels; smoothed as the boxes are."""
     shot_starts: NDArray[np.bool_]
     """[N] True where a new shot begins (always at frame 0)."""
 
@@ -167,6 +167,7 @@ class Observation:
 
     @classmethod
     def of(cls, landmarks: Landmarks) -> Observation:
+        """Read from the points of one face."""
         scheme = SCHEMES[landmarks.scheme]
         points = levelled(landmarks)
         chin = float(points[scheme.chin, 1])
@@ -207,7 +208,8 @@ def build_track(
         chin_ratio = float(np.median([(face.chin - face.top) / (face.nose - face.top) for face in seen]))
         numbers = np.array([face.crop_numbers(chin_ratio) for face in seen])
         boxes[run] = _as_corners(smooth(numbers))
-        outlines[run] = np.stack([face.outline for face in seen])
+        rings = np.stack([face.outline for face in seen])
+        outlines[run] = smooth(rings.reshape(len(seen), -1).astype(np.float64)).reshape(rings.shape)
     return FaceTrack(
         times=np.asarray(times, dtype=np.float64),
         boxes=boxes,
@@ -216,6 +218,22 @@ def build_track(
         yaws=np.array([0.0 if face is None else face.yaw for face in faces], dtype=np.float32),
         outlines=outlines,
         shot_starts=np.asarray(starts, dtype=np.bool_),
+    )
+
+
+def join_tracks(parts: Sequence[FaceTrack]) -> FaceTrack:
+    """Tracks of one stream, each of whole shots, one after the other."""
+    n_outline = max(part.outlines.shape[1] for part in parts)  # 0 in shots without any face
+    return FaceTrack(
+        times=np.concatenate([part.times for part in parts]),
+        boxes=np.concatenate([part.boxes for part in parts]),
+        present=np.concatenate([part.present for part in parts]),
+        openings=np.concatenate([part.openings for part in parts]),
+        yaws=np.concatenate([part.yaws for part in parts]),
+        outlines=np.concatenate(
+            [np.pad(p.outlines, ((0, 0), (0, n_outline - p.outlines.shape[1]), (0, 0))) for p in parts]
+        ),
+        shot_starts=np.concatenate([part.shot_starts for part in parts]),
     )
 
 
