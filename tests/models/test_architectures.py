@@ -28,7 +28,7 @@ def test_settings_survive_the_way_through_a_checkpoint(name):
 @pytest.mark.parametrize("size", ["paper", "small"])
 def test_network_sections_of_the_settings_files_can_be_built(size, role):
     tables = tomllib.loads((CONFIGS / size / f"{role}.toml").read_text())
-    network, discriminator = (build(**tables[part]) for part in ("network", "discriminator"))
+    network, discriminator = build("unet", tables["network"]), build("discriminator", tables["discriminator"])
     assert isinstance(network, UNetFaceGenerator)
     assert isinstance(discriminator, Discriminator)
     if size == "paper":
@@ -37,9 +37,9 @@ def test_network_sections_of_the_settings_files_can_be_built(size, role):
 
 @pytest.mark.parametrize("size", ["paper", "small"])
 def test_generators_hear_through_the_audio_encoder_of_their_avsyncnet(size):
-    sync = tomllib.loads((CONFIGS / size / "avsyncnet.toml").read_text())["network"]["settings"]
+    sync = tomllib.loads((CONFIGS / size / "avsyncnet.toml").read_text())["network"]
     for role in ("silent_lip", "talking_face"):
-        generator = tomllib.loads((CONFIGS / size / f"{role}.toml").read_text())["network"]["settings"]
+        generator = tomllib.loads((CONFIGS / size / f"{role}.toml").read_text())["network"]
         assert generator["speech"] == sync["speech"]
 
 

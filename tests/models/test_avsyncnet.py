@@ -17,9 +17,9 @@ CONFIGS = Path(lipsync_cli.__file__).parent / "configs"
 
 
 def from_config(size: str) -> AVSyncNet:
-    table = tomllib.loads((CONFIGS / size / "avsyncnet.toml").read_text())["network"]
+    table = tomllib.loads((CONFIGS / size / "avsyncnet.toml").read_text())
     torch.manual_seed(0)
-    network = build(table["architecture"], table["settings"])
+    network = build("avsyncnet", table["network"])
     assert isinstance(network, AVSyncNet)
     return network.eval()
 
