@@ -14,6 +14,7 @@ from lipsync_cli.errors import DataError, FaceError, LipsyncError
 from lipsync_cli.evaluation.pairing import pair_frames
 from lipsync_cli.evaluation.pauses import pauses, within
 from lipsync_cli.evaluation.pictures import SIZE, PictureFigures
+from lipsync_cli.evaluation.results import ClipResult, OpeningSeries
 from lipsync_cli.evaluation.sync import RATE, SyncCurve, is_silent, sync_curve
 from lipsync_cli.evaluation.watch import Watched, watch
 from lipsync_cli.faces.crop import crop_face
@@ -30,38 +31,6 @@ LARGEST_DIFFERENCE = 0.5
 """Seconds by which the lengths of a pair may differ; the common part is measured."""
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class OpeningSeries:
-    """Mouth openings over face height, both videos at the same moments of the speech."""
-
-    times: Floats
-    """[N] seconds in the generated video."""
-    generated: Floats
-    """[N]"""
-    real: Floats
-    """[N] the real video's at time - own_offset / 25; NaN where it has no face or does not reach."""
-
-
-@dataclass(frozen=True)
-class ClipResult:
-    """All figures of one clip."""
-
-    name: str
-    figures: dict[str, float]
-    """By the names of `figures.FIGURES`; finite values only."""
-    left_out: dict[str, str]
-    """What could not be measured (a figure, or `sync`, `pauses`) and why."""
-    n_frames: int
-    """Frames compared (or, for a video alone, frames with a face)."""
-    n_unpaired: int = 0
-    """Generated frames at whose time the real video has none."""
-    n_without_face: int = 0
-    """Generated frames without a face."""
-    series: OpeningSeries | None = None
-    sync: SyncCurve | None = None
-    """Of the generated video with its own sound."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +114,7 @@ def compare_videos(
         figures=gathered.figures,
         left_out=gathered.left_out,
         n_frames=pictures.n_frames,
+        own_offset=own_offset,
         n_unpaired=pictures.n_unpaired,
         n_without_face=int((~made.track.present).sum()),
         series=series,
@@ -191,6 +161,21 @@ def score_video(
         series=series,
         sync=curve,
     )
+
+
+def measured_own_offset(video: Path, instruments: Instruments) -> float:
+    """AV offset of a real video with its own sound, frames at 25 fps.
+
+    Raises:
+        DataError: there is no sync network, or it cannot tell.
+        MediaError: the file is missing, unreadable or without sound.
+        FaceError: fewer than 15 frames have a face.
+    """
+    if instruments.scorer is None:
+        raise DataError(f"{video}: its own AV offset can only be measured with a sync network")
+    seen = watch(VideoReader(video), instruments.detector, instruments.finder)
+    _refuse_faceless(seen, video)
+    return float(_measure_sync(seen, video, instruments.scorer).best.frames)
 
 
 def opening_series(real: Watched, generated: Watched, own_offset: float) -> OpeningSeries:
@@ -252,7 +237,6 @@ def _add_sync(
 ) -> SyncCurve | None:
     key = f"{prefix}sync"
     if instruments.scorer is None:
-        gathered.left_out[key] = "no sync network was given"
         return None
     try:
         curve = _measure_sync(seen, video, instruments.scorer)
@@ -295,7 +279,8 @@ def _lower_halves(video: Path, seen: Watched) -> Iterator[tuple[float, Image | N
 def _refuse_mismatch(real: Watched, generated: Watched, reference: Path, video: Path) -> None:
     _refuse_faceless(real, reference)
     _refuse_faceless(generated, video)
-    if real.size != generated.size:
+    if any(abs(a - b) > 1 for a, b in zip(real.size, generated.size, strict=True)):
+        # one pixel more is what codecs of even sizes add to an odd one
         sizes = [f"{width}x{height}" for width, height in (generated.size, real.size)]
         raise DataError(f"{video} is {sizes[0]} pixels, {reference} is {sizes[1]}: a pair must have one size")
     if abs(real.duration - generated.duration) > LARGEST_DIFFERENCE:

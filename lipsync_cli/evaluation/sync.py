@@ -114,7 +114,8 @@ def sync_curve(
         scorer: the sync network, in eval mode.
 
     Raises:
-        DataError: fewer than 11 windows with lips in every picture, or sound that covers too few offsets.
+        DataError: fewer than 11 windows with lips in every picture, sound that covers too few offsets, or
+            scores that are not finite.
     """
     times: list[float] = []
     rows: list[Floats] = []
@@ -163,8 +164,10 @@ def _scores(batch: list[_Window], mel: MelWindow, duration: float, scorer: SyncS
     inside = (starts >= -0.5 / RATE) & (starts + WINDOW / RATE <= duration + 0.5 / RATE)
     place = place.reshape(steps.shape)
     with torch.inference_mode():
-        scores = _all_pairs(lips, sound, torch.from_numpy(place), scorer)
-    return np.where(inside[place], scores.double().cpu().numpy(), np.nan)
+        scores = _all_pairs(lips, sound, torch.from_numpy(place), scorer).double().cpu().numpy()
+    if not np.isfinite(scores).all():
+        raise DataError("the sync network's scores are not finite; check its weights")
+    return np.where(inside[place], scores, np.nan)
 
 
 def _all_pairs(lips: Tensor, sound: Tensor, place: Tensor, scorer: SyncScorer) -> Tensor:
