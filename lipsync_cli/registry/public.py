@@ -1,0 +1,138 @@
+"""Weights that people own already: recognised by the names of their parameters, read without running code.
+
+Known: Wav2Lip and its SyncNet_color (Rudrabha/Wav2Lip), SyncNet v2 (joonson/syncnet_python), torchvision's
+VGG-16 and VGG-19; as torch.save wrote them or as safetensors.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from lipsync_cli.errors import WeightsError
+from lipsync_cli.models.syncnet import SyncNetColor, SyncNetV2
+from lipsync_cli.models.vgg import VGGFeatures, VGGSettings
+from lipsync_cli.models.wav2lip import Wav2Lip
+from lipsync_cli.registry.checkpoint import fill
+
+_DAMAGED = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+)
+"""What torch.load raises for a file that is cut short or is something else: it has no error of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class _PublicNetwork:
+    parameters: tuple[str, ...]
+    """Names that this network has and none of those after it in the table."""
+    build: Callable[[], nn.Module]
+
+
+_VGG16 = VGGSettings(depths=(2, 2, 3, 3, 3))
+_PUBLIC: dict[str, _PublicNetwork] = {
+    "wav2lip": _PublicNetwork(("face_decoder_blocks.0.0.conv_block.0.weight",), Wav2Lip),
+    "syncnet_color": _PublicNetwork(
+        ("face_encoder.0.conv_block.0.weight", "audio_encoder.0.conv_block.0.weight"), SyncNetColor
+    ),
+    "syncnet_v2": _PublicNetwork(("netcnnlip.0.weight", "netcnnaud.0.weight"), SyncNetV2),
+    "vgg19": _PublicNetwork(("features.0.weight", "features.34.weight"), lambda: VGGFeatures(VGGSettings())),
+    "vgg16": _PublicNetwork(("features.0.weight", "features.28.weight"), lambda: VGGFeatures(_VGG16)),
+}
+
+
+def load_public(path: Path, architecture: str | None = None) -> nn.Module:
+    """The network of a public checkpoint, with its weights, in eval mode, float32 on the CPU.
+
+    architecture (`wav2lip`, `syncnet_color`, `syncnet_v2`, `vgg16`, `vgg19`): what it has to be; None
+    takes any of these. A dict with `state_dict` is unwrapped and the prefix `module.` stripped. Raises
+    WeightsError when the file is missing, damaged, holds code, or is not of (that) one of these networks.
+    """
+    if architecture is not None and architecture not in _PUBLIC:
+        raise WeightsError(f"no public network is called '{architecture}': known are {', '.join(_PUBLIC)}")
+    tensors = _state(path, _read(path))
+    found = next((name for name, net in _PUBLIC.items() if tensors.keys() >= set(net.parameters)), None)
+    if found is None:
+        raise WeightsError(f"{path}: the weights of none of these networks: {', '.join(_PUBLIC)}")
+    if architecture not in (None, found):
+        raise WeightsError(f"{path}: these are weights of '{found}', not of '{architecture}'")
+    network = _PUBLIC[found].build()
+    if isinstance(network, VGGFeatures):
+        tensors = network.own_weights(tensors)
+    fill(network, tensors, path)
+    return network.eval()
+
+
+def _read(path: Path) -> object:
+    """What the file holds, as tensors and plain containers."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(1)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot read the weights: {error.strerror}") from error
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise _damaged(path, error) from error
+    if start not in (b"P", b"\x80"):  # a zip archive or a bare pickle: all that torch.save has ever written
+        raise WeightsError(f"{path}: not a file of weights (neither torch.save's nor safetensors)")
+    if _is_torchscript(path):
+        raise WeightsError(
+            f"{path}: a TorchScript program, not plain weights: save its state_dict() with torch.save"
+        )
+    return _read_pickle(path)
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _read_pickle(path: Path) -> object:
+    try:
+        with warnings.catch_warnings():
+            # torch warns of other pickle protocols; if they do not load, the error below says so.
+            warnings.simplefilter("ignore")
+            content: object = torch.load(path, map_location="cpu", weights_only=True)
+    except _DAMAGED as error:
+        code = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if code is not None:
+            raise WeightsError(
+                f"{path}: holds code ({code[1]}) besides weights and was not loaded, to be safe: "
+                "save its state_dict() alone with torch.save"
+            ) from error
+        raise _damaged(path, error) from error
+    return content
+
+
+def _state(path: Path, content: object) -> dict[str, Tensor]:
+    """Name -> tensor, out of the wrappings that training scripts put around it."""
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise WeightsError(f"{path}: not a table of named weights (a state_dict)")
+    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+
+
+def _damaged(path: Path, error: Exception) -> WeightsError:
+    reason = str(error).partition("\n")[0].partition(". ")[0] or type(error).__name__
+    return WeightsError(f"{path}: truncated or damaged ({reason}): fetch it again")
