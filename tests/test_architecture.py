@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 """Part of the package -> the other parts that it may import, at the top of a file or inside a function."""
 
 FILE_LINES = 320
-FUNCTION_LINES = 45
+FUNCTION_LINES = 40
 POSITIONAL_PARAMETERS = 5
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
 TOP_LEVEL = {"lipsync_cli", "weights", "tests", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE"}
@@ -83,6 +83,12 @@ def functions(tree: ast.Module) -> Iterator[Function]:
     return (node for node in ast.walk(tree) if isinstance(node, Function))
 
 
+def lines_of(function: Function) -> int:
+    """Lines of its body but for the docstring: what is explained at length may be."""
+    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
 def positional_parameters(function: Function) -> int:
     names = [argument.arg for argument in function.args.posonlyargs + function.args.args]
     return len(names) - (names[:1] in (["self"], ["cls"]))
@@ -115,7 +121,7 @@ def test_imports_are_absolute(path: Path) -> None:
 @each_file
 def test_files_and_functions_are_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= FILE_LINES
-    long = [f.name for f in functions(parse(path)) if (f.end_lineno or 0) - f.lineno >= FUNCTION_LINES]
+    long = [f.name for f in functions(parse(path)) if lines_of(f) > FUNCTION_LINES]
     assert not long
 
 
@@ -162,12 +168,13 @@ def test_no_shell_is_used(path: Path) -> None:
 
 
 @each_file
-def test_no_handler_catches_every_error(path: Path) -> None:
-    handlers = [node for node in ast.walk(parse(path)) if isinstance(node, ast.ExceptHandler)]
-    broad = [
-        h.lineno for h in handlers if h.type is None or names_in(h.type) & {"Exception", "BaseException"}
-    ]
-    assert not broad
+def test_no_handler_swallows_every_error(path: Path) -> None:
+    """`except BaseException` may only clean up and raise again, or hand the error to another thread."""
+    for handler in (node for node in ast.walk(parse(path)) if isinstance(node, ast.ExceptHandler)):
+        caught = names_in(handler.type) if handler.type is not None else {"Exception"}
+        passed_on = ast.unparse(handler.body[-1]) == "raise" or handler.name in names_in(*handler.body)
+        assert "Exception" not in caught, f"line {handler.lineno}"
+        assert "BaseException" not in caught or passed_on, f"line {handler.lineno}"
 
 
 @each_file
@@ -211,5 +218,5 @@ def calls(path: Path) -> set[str]:
     return {ast.unparse(node.func) for node in ast.walk(parse(path)) if isinstance(node, ast.Call)}
 
 
-def names_in(expression: ast.expr) -> set[str]:
-    return {node.id for node in ast.walk(expression) if isinstance(node, ast.Name)}
+def names_in(*nodes: ast.AST) -> set[str]:
+    return {node.id for root in nodes for node in ast.walk(root) if isinstance(node, ast.Name)}
