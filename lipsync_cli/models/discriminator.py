@@ -17,7 +17,7 @@ class DiscriminatorSettings:
     """Numbers of `Discriminator`; the defaults match the paper-sized face encoders, level by level."""
 
     inputs: int = 3
-    """Channels of the pictures; 6: picture and its high frequencies (`losses.adversarial.mouth_input`)."""
+    """Channels of the pictures."""
     widths: tuple[int, ...] = (32, 64, 128, 256, 384, 512)
     """Channels of each strided convolution."""
     strides: tuple[int, ...] = (2, 2, 2, 2, 2, 3)
