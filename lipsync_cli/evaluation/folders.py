@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+
+import cv2
+import torch
 
 from lipsync_cli.errors import DataError, LipsyncError
 from lipsync_cli.evaluation.results import LeftOut, Outcome, outcome_from_json, outcome_to_json
@@ -121,7 +125,8 @@ def measure_pairs(
     for outcome in _measure(waiting, make_instruments, workers):
         if journal is not None:
             with journal.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps([keys[outcome.name], outcome_to_json(outcome)]) + "\n")
+                # the line break comes first: the last line may have been cut short by a kill
+                lines.write("\n" + json.dumps([keys[outcome.name], outcome_to_json(outcome)]))
         yield outcome
 
 
@@ -160,7 +165,7 @@ def _measure(
         min(workers, len(pairs)),
         mp_context=get_context("spawn"),
         initializer=_start_worker,
-        initargs=(make_instruments,),
+        initargs=(make_instruments, max(1, (os.cpu_count() or 1) // workers)),
     )
     try:
         futures = [executor.submit(_work, pair) for pair in pairs]
@@ -173,8 +178,10 @@ def _measure(
 _worker_instruments: Instruments | None = None
 
 
-def _start_worker(make_instruments: Callable[[], Instruments]) -> None:
+def _start_worker(make_instruments: Callable[[], Instruments], threads: int) -> None:
     global _worker_instruments
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
     _worker_instruments = make_instruments()
 
 

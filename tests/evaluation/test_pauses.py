@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lipsync_cli.evaluation.pauses import MARGIN, pauses, within
+from lipsync_cli.interfaces import Waveform
+
+RATE = 16000
+
+
+def _speech(*parts: tuple[float, float]) -> Waveform:
+    """(seconds, amplitude) after one another."""
+    random = np.random.default_rng(0)
+    pieces = [random.uniform(-1, 1, round(seconds * RATE)) * level for seconds, level in parts]
+    return Waveform(np.concatenate(pieces).astype(np.float32), RATE)
+
+
+def test_a_pause_is_found_without_its_margins() -> None:
+    spans = pauses(_speech((1.0, 0.3), (0.5, 0.001), (1.0, 0.3)))
+    assert np.array(spans) == pytest.approx(np.array([[1.0 + MARGIN, 1.5 - MARGIN]]), abs=0.03)
+
+
+def test_closures_inside_words_are_no_pauses() -> None:
+    assert pauses(_speech((1.0, 0.3), (0.12, 0.0005), (1.0, 0.3))) == []
+
+
+def test_a_noisy_room_does_not_hide_pauses() -> None:
+    spans = pauses(_speech((1.0, 0.3), (0.6, 0.03), (1.0, 0.25), (0.5, 0.03)))
+    assert len(spans) == 2
+
+
+def test_one_level_throughout_has_no_pause_and_silence_is_one() -> None:
+    assert pauses(_speech((2.0, 0.3))) == []
+    assert pauses(_speech((2.0, 0.0))) == [(0.0, 2.0)]
+    assert pauses(_speech((2.0, 0.0003))) == [(0.0, 2.0)]
+    assert pauses(Waveform(np.zeros(10, np.float32), RATE)) == []
+
+
+def test_times_are_told_apart_by_span() -> None:
+    times = np.array([0.0, 1.0, 1.5, 2.0, 3.0])
+    assert within(times, [(1.0, 2.0), (2.9, 3.1)]).tolist() == [False, True, True, False, True]
