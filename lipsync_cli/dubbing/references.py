@@ -1,0 +1,210 @@
+"""The pictures of the speaker that a generator looks at: one pair for each shot, a closed and an open mouth.
+
+Paper, section 3.2: the identity reference goes through the silent-lip generator G_S, so that the talking-face
+generator G_L never sees lips that say something else. Where a shot shows closed lips, that frame is as good.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import cv2
+import numpy as np
+
+from lipsync_cli.faces.crop import crop_face
+from lipsync_cli.faces.landmarks import extent
+from lipsync_cli.faces.track import FaceTrack
+from lipsync_cli.interfaces import Box, FaceGenerator, Image, Landmarks, Speech
+from lipsync_cli.regions import mask_lower_half, to_image, to_network
+
+CLOSED = 0.012
+"""Opening over face height below which lips count as closed."""
+CLOSED_SHARE = 0.2
+"""Lips opened less than this share of the open reference count as closed too."""
+MOST_CLOSED, MOST_OPEN = 1 / 6, 1 / 8
+"""Shares of a shot's frames among which the closed and the open reference are chosen."""
+LARGEST_MULTIPLE = 4
+"""A generator that scales works at most at this multiple of its own size."""
+
+_SILENCE = -1000.0  # seconds: long before any speech
+_KEPT = 3  # candidates of each kind and each turn of the head
+_TURN = 12.0  # degrees that make another turn of the head
+_MOST_TURNS = 4  # to each side
+_ROOM = 0.3  # of the face's size around it: the smoothed box may lie elsewhere
+_LARGEST_PATCH = 640  # pixels of the longer side
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A frame that may become a reference: only the part of the picture around the face is kept."""
+
+    index: int
+    """In the shot."""
+    opening: float
+    patch: Image
+    corner: tuple[int, int]
+    """Where the patch's upper left corner lay in the picture (x, y)."""
+    scale: float
+    """Patch pixels for one picture pixel."""
+
+    @classmethod
+    def cut(cls, index: int, opening: float, image: Image, face: Box) -> Candidate:
+        """Copy the surroundings of a face (its tight box) out of a picture."""
+        reach = (0.5 + _ROOM) * math.hypot(face.width, face.height)
+        x, y = face.centre
+        height, width = image.shape[:2]
+        left, top = (
+            max(0, min(math.floor(middle - reach), side - 1)) for middle, side in ((x, width), (y, height))
+        )
+        patch = image[top : max(top + 1, math.ceil(y + reach)), left : max(left + 1, math.ceil(x + reach))]
+        scale = min(1.0, _LARGEST_PATCH / max(patch.shape[:2]))
+        if scale == 1:
+            return cls(index, opening, patch.copy(), (left, top), scale)
+        small = cv2.resize(patch, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        return cls(index, opening, small.astype(np.uint8, copy=False), (left, top), scale)
+
+    def crop(self, box: Box, size: int) -> Image:
+        """The face as `crop_face` would cut it out of the whole picture."""
+        x, y = self.corner
+        # Pixel centres lie on whole numbers, so scaling is about the corner of the corner pixel.
+        x0, y0, x1, y1 = (
+            (value - start + 0.5) * self.scale - 0.5
+            for value, start in ((box.x0, x), (box.y0, y), (box.x1, x), (box.y1, y))
+        )
+        return crop_face(self.patch, Box(x0, y0, x1, y1, box.angle), size)
+
+    @property
+    def sharpness(self) -> float:
+        """Variance of the Laplacian of the patch's lower half."""
+        grey = cv2.cvtColor(self.patch[self.patch.shape[0] // 2 :], cv2.COLOR_RGB2GRAY)
+        return float(cv2.Laplacian(grey, cv2.CV_32F).var())
+
+
+@dataclass
+class CandidateKeeper:
+    """Keeps the few frames of a shot that may become references, while the shot goes by once.
+
+    The most closed and the most open mouths of each turn of the head: the memory does not grow.
+    """
+
+    _kept: dict[tuple[int, int], list[tuple[float, Candidate]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+
+    def offer(self, index: int, image: Image, landmarks: Landmarks, *, opening: float, yaw: float) -> None:
+        """Look at a frame of the shot."""
+        turn = max(-_MOST_TURNS, min(_MOST_TURNS, round(yaw / _TURN)))
+        found: Candidate | None = None
+        for sign in (1, -1):  # the smallest openings, then the largest
+            kept = self._kept[sign, turn]
+            if len(kept) == _KEPT and sign * opening >= kept[-1][0]:
+                continue
+            found = found or Candidate.cut(index, opening, image, extent(landmarks))
+            kept.append((sign * opening, found))
+            kept.sort(key=lambda ranked: ranked[0])
+            del kept[_KEPT:]
+
+    def take(self) -> list[Candidate]:
+        """All candidates of the shot that ends here; the keeper is empty afterwards."""
+        by_index = {found.index: found for kept in self._kept.values() for _, found in kept}
+        self._kept.clear()
+        return list(by_index.values())
+
+
+@dataclass(frozen=True)
+class References:
+    """What a generator looks at through one shot."""
+
+    pictures: Image
+    """uint8 [R, size, size, 3], the closed mouth first."""
+    silenced: bool
+    """True where the closed mouth is the work of the silent-lip generator."""
+
+    @property
+    def size(self) -> int:
+        """Side of the crops of this shot, pixels."""
+        return int(self.pictures.shape[1])
+
+
+def choose(shot: FaceTrack, candidates: Sequence[Candidate]) -> tuple[Candidate, Candidate]:
+    """The closed and the open reference of a shot (they may be one frame).
+
+    Among the most closed and the most open frames those whose head is turned as usual in the shot, as large
+    as usual, and sharp.
+    """
+    seen = shot.present
+    widths = shot.boxes[:, 2] - shot.boxes[:, 0]
+    usual_yaw, usual_width = float(np.median(shot.yaws[seen])), float(np.median(widths[seen]))
+    closed_limit, open_limit = np.quantile(shot.openings[seen], (MOST_CLOSED, 1 - MOST_OPEN))
+    span = max(float(open_limit - closed_limit), 1e-3)
+    sharpest = max(candidate.sharpness for candidate in candidates) + 1e-6
+
+    def strangeness(candidate: Candidate) -> float:
+        turned = abs(float(shot.yaws[candidate.index]) - usual_yaw) / _TURN
+        resized = abs(math.log(float(widths[candidate.index]) / usual_width)) / 0.2
+        return turned + resized + 0.5 * (1 - candidate.sharpness / sharpest)
+
+    def openness(candidate: Candidate) -> float:
+        return float(shot.openings[candidate.index])
+
+    closed = [candidate for candidate in candidates if openness(candidate) <= closed_limit]
+    opened = [candidate for candidate in candidates if openness(candidate) >= open_limit]
+    return (
+        min(closed or candidates, key=lambda candidate: strangeness(candidate) + openness(candidate) / span),
+        min(
+            opened or candidates,
+            key=lambda candidate: strangeness(candidate) - 0.3 * openness(candidate) / span,
+        ),
+    )
+
+
+def references_of(
+    shot: FaceTrack, candidates: Sequence[Candidate], silent_lip: FaceGenerator, speech: Speech
+) -> References | None:
+    """Choose, crop and silence the references of a shot; None when no frame of it has a face.
+
+    A generator with one reference (the paper's) always gets a silenced one; one with two gets the closed
+    frame itself where its lips are really closed.
+    """
+    if not candidates:
+        return None
+    closed, opened = choose(shot, candidates)
+    size = crop_size(shot, silent_lip)
+    crops = []
+    for candidate in (closed, opened):
+        box = shot.box(candidate.index)
+        if box is None:
+            raise ValueError(f"frame {candidate.index} is a candidate, but the track has no face there")
+        crops.append(candidate.crop(box, size))
+    n = silent_lip.n_references
+    pictures = np.stack([crops[min(i, 1)] for i in range(n)])
+    references = References(pictures, silenced=False)
+    if n > 1 and is_closed(closed.opening, opened.opening):
+        return references
+    silent = pictures.copy()
+    silent[0] = _silenced(references, silent_lip, speech)
+    return replace(references, pictures=silent, silenced=True)
+
+
+def is_closed(opening: float, widest: float) -> bool:
+    """Whether lips are closed, by their opening and that of the widest open mouth of the same shot."""
+    return opening < max(CLOSED, CLOSED_SHARE * widest)
+
+
+def crop_size(shot: FaceTrack, generator: FaceGenerator) -> int:
+    """Side of the crops of a shot: the generator's size, or the multiple of it nearest to the face's."""
+    if not generator.scalable:
+        return generator.image_size
+    boxes = shot.boxes[shot.present]
+    side = float(np.median((boxes[:, 2] - boxes[:, 0] + boxes[:, 3] - boxes[:, 1]) / 2))
+    return generator.image_size * max(1, min(LARGEST_MULTIPLE, round(side / generator.image_size)))
+
+
+def _silenced(references: References, silent_lip: FaceGenerator, speech: Speech) -> Image:
+    """What G_S makes of the first reference: the same face, silent."""
+    pictures = to_network(references.pictures)
+    face = silent_lip(speech.around([_SILENCE]), pictures[None], mask_lower_half(pictures[:1]))
+    return to_image(face[0])
