@@ -1,4 +1,4 @@
-"""From a decoded picture to RGB as a viewer sees it: colour matrix, range, pixel shape, rotation."""
+"""Between stored pictures and RGB as a viewer sees it: colour matrix, range, pixel shape, rotation."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ _MATRICES = {
     10: Colorspace.BT2020,
 }
 """The number that ITU-T H.273 gives to a matrix -> the converter's name for it."""
-LARGEST_601_HEIGHT = 576
+_LARGEST_601_HEIGHT = 576
 """Pixels. Video that does not say is BT.601 up to here, as television of that size was, and BT.709 above."""
 _SQUARE_ENOUGH = Fraction(1, 100)
 _ODDEST_PIXEL = 4
-_SCALING = Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
+_BT709, _SMPTE170M = 1, 6  # ITU-T H.273: the same number for matrix, primaries and transfer
+_STORING = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
+_SHOWING = Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +61,14 @@ class Geometry:
         return self.scaled_width if self.transposed else self.scaled_height
 
 
-class PictureConverter:
+class PictureDecoder:
     """Turns the frames of one stream into RGB pictures of one size."""
 
     def __init__(self, geometry: Geometry) -> None:
         self._geometry = geometry
         self._reformatter = VideoReformatter()
 
-    def convert(self, frame: VideoFrame) -> Image:
+    def decode(self, frame: VideoFrame) -> Image:
         """Any pixel format of any depth -> uint8 [H, W, 3] RGB, full range, upright."""
         geometry = self._geometry
         matrix, full_range = _colours(frame)
@@ -77,7 +79,7 @@ class PictureConverter:
             format="rgb24",
             src_colorspace=matrix,
             dst_colorspace=matrix,
-            interpolation=_SCALING,
+            interpolation=_SHOWING,
             src_color_range=ColorRange.JPEG if full_range else ColorRange.MPEG,
             dst_color_range=ColorRange.JPEG,
         )
@@ -91,9 +93,35 @@ class PictureConverter:
         return np.ascontiguousarray(image)
 
 
+class PictureEncoder:
+    """RGB -> yuv420p of even size, in the colours of its size."""
+
+    def __init__(self, height: int) -> None:
+        large = height + height % 2 > _LARGEST_601_HEIGHT
+        self.standard = _BT709 if large else _SMPTE170M
+        self._matrix = Colorspace.ITU709 if large else Colorspace.ITU601
+        self._reformatter = VideoReformatter()
+
+    def encode(self, image: Image) -> VideoFrame:
+        """uint8 [H, W, 3] RGB -> a frame of its own memory."""
+        height, width = image.shape[:2]
+        if height % 2 or width % 2:
+            image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
+        return self._reformatter.reformat(
+            frame,
+            format="yuv420p",
+            src_colorspace=self._matrix,
+            dst_colorspace=self._matrix,
+            interpolation=_STORING,
+            src_color_range=ColorRange.JPEG,
+            dst_color_range=ColorRange.MPEG,
+        )
+
+
 def _colours(frame: VideoFrame) -> tuple[Colorspace, bool]:
     """The matrix of a frame and whether its values use the full range."""
-    default = Colorspace.ITU709 if frame.height > LARGEST_601_HEIGHT else Colorspace.ITU601
+    default = Colorspace.ITU709 if frame.height > _LARGEST_601_HEIGHT else Colorspace.ITU601
     matrix = _MATRICES.get(int(frame.colorspace), default)
     declared = int(frame.color_range)
     if declared in (ColorRange.MPEG, ColorRange.JPEG):

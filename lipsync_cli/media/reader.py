@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 
 from lipsync_cli.errors import MediaError
 from lipsync_cli.interfaces import Frame, VideoInfo
-from lipsync_cli.media.picture import Geometry, PictureConverter
+from lipsync_cli.media.picture import Geometry, PictureDecoder
 from lipsync_cli.media.probe import (
     PATIENCE,
     UNDECODABLE,
@@ -62,11 +62,11 @@ class VideoReader:
             stream = video_stream(container, path)
             stream.thread_type = "AUTO"
             clock = _Clock(container, stream, self._info.rate)
-            converter: PictureConverter | None = None
+            decoder: PictureDecoder | None = None
             for index, picture in enumerate(self._decode(container, stream)):
-                if converter is None:
-                    converter = PictureConverter(Geometry.of(picture, stream.sample_aspect_ratio))
-                yield Frame(index, clock.time(picture), converter.convert(picture))
+                if decoder is None:
+                    decoder = PictureDecoder(Geometry.of(picture, stream.sample_aspect_ratio))
+                yield Frame(index, clock.time(picture), decoder.decode(picture))
 
     def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
         n_decoded = failures = 0

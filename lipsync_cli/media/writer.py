@@ -17,13 +17,13 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from lipsync_cli.errors import MediaError, SettingsError
-from lipsync_cli.interfaces import Frame, Image
+from lipsync_cli.interfaces import Frame
 from lipsync_cli.media.audio import SoundReader
-from lipsync_cli.media.picture import LARGEST_601_HEIGHT
+from lipsync_cli.media.picture import PictureEncoder
 from lipsync_cli.media.speech_track import SpeechTrack
 
 SUFFIXES = (".mp4", ".m4v", ".mov")
@@ -36,9 +36,7 @@ _FINEST_TICK = 90_000
 """Time stamps are at least this fine, in units a second."""
 _LARGEST_RATE_NUMERATOR = 10_000_000
 _LONGEST_NAME = 200
-"""Characters of a file's name that the temporary name keeps: most file systems end at 255 bytes."""
-_BT709, _SMPTE170M = 1, 6  # ITU-T H.273: the same number for matrix, primaries and transfer
-_CONVERSION = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
+"""Bytes of a file's name that the temporary name keeps: most file systems end at 255."""
 
 
 def check_output(path: Path, codec: str = "h264") -> None:
@@ -137,7 +135,7 @@ class VideoWriter:
             raise SettingsError(f"preset {preset!r} is unknown; choose one of {', '.join(PRESETS)}")
         self._path = path
         self._target = path.resolve()
-        self._part = self._target.with_name(f".{self._target.stem[:_LONGEST_NAME]}.part{self._target.suffix}")
+        self._part = _part_name(self._target)
         self._shape = (height, width, 3)
         self._rate = rate
         self._codec = codec
@@ -147,7 +145,7 @@ class VideoWriter:
         self._ticks = _ticks_a_second(rate)
         self._held: VideoFrame | None = None
         self._durations: dict[int, int] = {}
-        self._picture = _PictureEncoder(height)
+        self._picture = PictureEncoder(height)
 
     def __enter__(self) -> Self:
         try:
@@ -262,30 +260,9 @@ class VideoWriter:
             ) from error
 
 
-class _PictureEncoder:
-    """RGB -> yuv420p of even size, in the colours of its size."""
-
-    def __init__(self, height: int) -> None:
-        large = height + height % 2 > LARGEST_601_HEIGHT
-        self.standard = _BT709 if large else _SMPTE170M
-        self._matrix = Colorspace.ITU709 if large else Colorspace.ITU601
-        self._reformatter = VideoReformatter()
-
-    def encode(self, image: Image) -> VideoFrame:
-        """uint8 [H, W, 3] RGB -> a frame of its own memory."""
-        height, width = image.shape[:2]
-        if height % 2 or width % 2:
-            image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
-        return self._reformatter.reformat(
-            frame,
-            format="yuv420p",
-            src_colorspace=self._matrix,
-            dst_colorspace=self._matrix,
-            interpolation=_CONVERSION,
-            src_color_range=ColorRange.JPEG,
-            dst_color_range=ColorRange.MPEG,
-        )
+def _part_name(target: Path) -> Path:
+    stem = target.stem.encode()[:_LONGEST_NAME].decode(errors="ignore")
+    return target.with_name(f".{stem}.part{target.suffix}")
 
 
 def _ticks_a_second(rate: Fraction) -> int:
