@@ -188,7 +188,7 @@ class VideoWriter:
         self._container: OutputContainer = av.open(
             str(self._part),
             "w",
-            format="mp4",
+            format="mov" if self._target.suffix.lower() == ".mov" else "mp4",
             container_options={"movflags": "+faststart", "movie_timescale": str(self._ticks)},
         )
         if self._comment is not None:
@@ -254,6 +254,12 @@ class VideoWriter:
     def _named_errors(self) -> Iterator[None]:
         try:
             yield
+        except (av.error.ArgumentError, av.error.ExternalError) as error:
+            height, width, _ = self._shape
+            raise MediaError(
+                f"{self._path}: the {self._codec} encoder refuses {width}x{height} pictures; "
+                "take another size or codec"
+            ) from error
         except (av.error.FFmpegError, OSError) as error:
             raise MediaError(
                 f"{self._path}: cannot be written ({error.strerror}); check the free space and permissions"

@@ -222,8 +222,9 @@ def test_the_header_comes_first_so_that_players_start_at_once(
     assert 0 < stored.index(b"moov") < stored.index(b"mdat")
 
 
-def test_the_comment_is_written(tmp_path: Path) -> None:
-    path = write(tmp_path / "out.mp4", steps(3), comment="made by a machine ✓")
+@pytest.mark.parametrize("name", ["out.mp4", "out.mov"])
+def test_the_comment_is_written(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name, steps(3), comment="made by a machine ✓")
     with av.open(str(path)) as container:
         assert container.metadata["comment"] == "made by a machine ✓"
 

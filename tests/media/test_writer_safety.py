@@ -169,3 +169,12 @@ def test_an_output_that_is_an_input_is_refused_under_any_name(
         with pytest.raises(MediaError, match="also an input"):
             check_not_an_input(Path(name), speech, video)
     check_not_an_input(tmp_path / "out.mp4", speech, video)
+
+
+def test_a_size_that_the_encoder_refuses_is_a_media_error(tmp_path: Path) -> None:
+    with (
+        pytest.raises(MediaError, match=r"out\.mp4: the hevc encoder refuses 2x2"),
+        VideoWriter(tmp_path / "out.mp4", width=2, height=2, rate=FPS, speech=None, codec="hevc"),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
