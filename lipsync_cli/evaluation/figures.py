@@ -27,6 +27,10 @@ FIGURES: Mapping[str, Figure] = {
     "flicker_ratio": Figure("trembling over the real video's", better="one"),
     "lmd_sum": Figure("landmark distance, sum over the lip points, in the 96x96 crop", "pixels", "lower"),
     "lmd_coordinates": Figure("landmark distance, mean over coordinates, in the crop", "pixels", "lower"),
+    "lse_c": Figure("LSE-C by the public SyncNet v2", "feature units", "higher"),
+    "lse_d": Figure("LSE-D by the public SyncNet v2", "feature units", "lower"),
+    "real_lse_c": Figure("LSE-C of the real video with its own sound", "feature units"),
+    "real_lse_d": Figure("LSE-D of the real video with its own sound", "feature units"),
     "opening_correlation": Figure("Pearson's r of the mouth openings with the real ones", better="higher"),
     "opening_amplitude": Figure("standard deviation of the openings over the real one", better="one"),
     "width_correlation": Figure("Pearson's r of the mouth widths with the real ones", better="higher"),
@@ -36,6 +40,9 @@ FIGURES: Mapping[str, Figure] = {
     "opening_minimum": Figure("5th percentile of the mouth opening", "face heights"),
     "real_opening_minimum": Figure("the same of the real video", "face heights"),
     "pause_opening": Figure("median mouth opening in the pauses of its sound", "face heights", "lower"),
+    "real_pause_opening": Figure(
+        "median mouth opening of the real video at the same moments", "face heights"
+    ),
     "speech_opening": Figure("median mouth opening outside of the pauses", "face heights"),
     "pause_ratio": Figure("pause_opening / real_opening_p95", better="lower"),
     "sharpness_96": Figure("mouth sharpness over the real one's, in the 96x96 crop", better="one"),

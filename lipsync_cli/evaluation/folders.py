@@ -14,8 +14,9 @@ import cv2
 import torch
 
 from lipsync_cli.errors import DataError, LipsyncError
+from lipsync_cli.evaluation.clip_figures import Instruments
 from lipsync_cli.evaluation.results import LeftOut, Outcome, outcome_from_json, outcome_to_json
-from lipsync_cli.evaluation.run import Instruments, compare_videos, measured_own_offset
+from lipsync_cli.evaluation.run import compare_pair, measured_own_offset
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 """What a video may be called."""
@@ -87,14 +88,8 @@ def measure_pair(pair: Pair, instruments: Instruments) -> Outcome:
         own_offset = pair.own_offset
         if own_offset is None:
             own_offset = measured_own_offset(pair.reference, instruments)
-        return compare_videos(
-            pair.reference,
-            pair.generated,
-            detector=instruments.detector,
-            finder=instruments.finder,
-            scorer=instruments.scorer,
-            own_offset=own_offset,
-            name=pair.name,
+        return compare_pair(
+            pair.reference, pair.generated, instruments, own_offset=own_offset, name=pair.name
         )
     except LipsyncError as error:
         return LeftOut(pair.name, str(error))

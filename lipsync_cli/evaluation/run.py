@@ -2,60 +2,34 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lipsync_cli.errors import DataError, FaceError, LipsyncError
+from lipsync_cli.errors import DataError, FaceError
+from lipsync_cli.evaluation.clip_figures import (
+    FEWEST_FRAMES,
+    NO_REACH,
+    Gathered,
+    Instruments,
+    add_lse,
+    add_pauses,
+    add_sync,
+    measure_sync,
+    opening_figures,
+    opening_series,
+    sync_figures,
+    width_figures,
+)
 from lipsync_cli.evaluation.pairing import pair_frames
-from lipsync_cli.evaluation.pauses import pauses, within
-from lipsync_cli.evaluation.pictures import SIZE, PictureFigures
+from lipsync_cli.evaluation.pictures import PictureFigures
 from lipsync_cli.evaluation.results import ClipResult, OpeningSeries
-from lipsync_cli.evaluation.sync import RATE, SyncCurve, is_silent, sync_curve
 from lipsync_cli.evaluation.watch import Watched, watch
-from lipsync_cli.faces.crop import crop_face
-from lipsync_cli.interfaces import FaceDetector, Image, LandmarkFinder, SyncScorer, Waveform
-from lipsync_cli.media.audio import load_waveform
+from lipsync_cli.interfaces import FaceDetector, LandmarkFinder, SyncScorer
 from lipsync_cli.media.reader import VideoReader
-from lipsync_cli.metrics.landmarks import amplitude_ratio, correlation
-from lipsync_cli.speech.mel import mel_spectrogram
-from lipsync_cli.speech.windows import MelWindows
 
-FEWEST_FRAMES = 15
-"""Frames with a face that a clip needs, 0.6 s at 25 fps."""
 LARGEST_DIFFERENCE = 0.5
 """Seconds by which the lengths of a pair may differ; the common part is measured."""
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Instruments:
-    """What videos are measured with."""
-
-    detector: FaceDetector
-    finder: LandmarkFinder
-    scorer: SyncScorer | None = None
-    """None: no AV offset is measured."""
-
-
-@dataclass
-class _Gathered:
-    """Figures and reasons while they come in."""
-
-    figures: dict[str, float] = field(default_factory=dict)
-    left_out: dict[str, str] = field(default_factory=dict)
-
-    def take(self, figures: dict[str, float], reason: str) -> None:
-        for name, value in figures.items():
-            if math.isfinite(value):
-                self.figures[name] = value
-            else:
-                self.left_out[name] = reason
 
 
 def compare_videos(
@@ -68,6 +42,19 @@ def compare_videos(
     own_offset: float = 0.0,
     name: str | None = None,
 ) -> ClipResult:
+    """`compare_pair` with the networks by name."""
+    instruments = Instruments(detector, finder, scorer)
+    return compare_pair(reference, generated, instruments, own_offset=own_offset, name=name)
+
+
+def compare_pair(
+    reference: Path,
+    generated: Path,
+    instruments: Instruments,
+    *,
+    own_offset: float = 0.0,
+    name: str | None = None,
+) -> ClipResult:
     """Measure a generated video against the real one that it re-dubs, with the same words in its sound.
 
     Frames are paired by time stamp; both videos are tracked anew; crops of both are cut with the real
@@ -76,9 +63,7 @@ def compare_videos(
     Args:
         reference: the real video. Its sound is only used for its own AV offset.
         generated: the video to judge.
-        detector: finds faces.
-        finder: finds landmarks.
-        scorer: sync network; None leaves the AV offset out.
+        instruments: networks; without a sync network the AV offset is left out.
         own_offset: AV offset of the REAL video: its picture at t matches its sound at t + own_offset frames
             (at 25 fps). A generated video follows the sound, so its picture at t shows the words that the
             real picture shows at t - own_offset / 25, and openings are compared so. Figures of pixels and
@@ -90,9 +75,8 @@ def compare_videos(
         FaceError: one of the two has no face, or fewer than 15 frames with one.
         DataError: sizes differ, lengths differ by more than 0.5 s, or fewer than 15 frames pair up.
     """
-    instruments = Instruments(detector, finder, scorer)
     streams = VideoReader(reference), VideoReader(generated)
-    real, made = (watch(stream, detector, finder) for stream in streams)
+    real, made = (watch(stream, instruments.detector, instruments.finder) for stream in streams)
     _refuse_mismatch(real, made, reference, generated)
     pictures = PictureFigures(real, made)
     pictures.update_all(pair_frames(*streams, tolerance=real.period / 2))
@@ -101,14 +85,16 @@ def compare_videos(
             f"{generated}: only {pictures.n_frames} of its frames pair up in time with a face of {reference},"
             f" {FEWEST_FRAMES} are needed"
         )
-    gathered = _Gathered()
+    gathered = Gathered()
     gathered.take(pictures.figures(), "the real video stands still or has no detail there")
     series = opening_series(real, made, own_offset)
-    gathered.take(_opening_figures(series), "the openings of the real video hardly move or are not known")
-    gathered.take(_width_figures(real, made, series, own_offset), "the real mouth's width hardly moves")
-    _add_pauses(gathered, series, generated)
-    curve = _add_sync(gathered, made, generated, instruments, prefix="")
-    _add_sync(gathered, real, reference, instruments, prefix="real_")
+    gathered.take(opening_figures(series), "the openings of the real video hardly move or are not known")
+    gathered.take(width_figures(real, made, own_offset), "the real mouth's width hardly moves")
+    add_pauses(gathered, series, generated)
+    curve = add_sync(gathered, made, generated, instruments)
+    add_sync(gathered, real, reference, instruments, prefix="real_")
+    add_lse(gathered, made, generated, instruments)
+    add_lse(gathered, real, reference, instruments, prefix="real_")
     return ClipResult(
         name=name or generated.stem,
         figures=gathered.figures,
@@ -122,36 +108,28 @@ def compare_videos(
     )
 
 
-def score_video(
-    video: Path,
-    *,
-    detector: FaceDetector,
-    finder: LandmarkFinder,
-    scorer: SyncScorer,
-    name: str | None = None,
-) -> ClipResult:
-    """AV offset, confidence and mouth openings of a single video with its own sound.
+def score_video(video: Path, instruments: Instruments, *, name: str | None = None) -> ClipResult:
+    """AV offset, confidence, LSE and mouth openings of a single video with its own sound.
 
     Raises:
         MediaError: the file is missing, unreadable or without sound.
         FaceError: fewer than 15 frames have a face.
         DataError: the sound is silent, or too little of video and sound belong together.
     """
-    seen = watch(VideoReader(video), detector, finder)
+    seen = watch(VideoReader(video), instruments.detector, instruments.finder)
     _refuse_faceless(seen, video)
-    curve = _measure_sync(seen, video, scorer)
-    gathered = _Gathered(figures=_sync_figures(curve, ""))
+    gathered = Gathered()
+    curve = None
+    if instruments.scorer is not None:  # asked for by itself, what is wrong with the sound is an error
+        curve = measure_sync(seen, video, instruments.scorer)
+        gathered.take(sync_figures(curve), NO_REACH)
+    add_lse(gathered, seen, video, instruments)
     times = seen.track.times[seen.track.present]
     openings = seen.openings(times)
-    gathered.take(
-        {
-            "opening_p95": float(np.percentile(openings, 95)),
-            "opening_minimum": float(np.percentile(openings, 5)),
-        },
-        "the openings are not known",
-    )
+    gathered.figures["opening_p95"] = float(np.percentile(openings, 95))
+    gathered.figures["opening_minimum"] = float(np.percentile(openings, 5))
     series = OpeningSeries(times, openings, np.full(len(times), np.nan))
-    _add_pauses(gathered, series, video)
+    add_pauses(gathered, series, video)
     return ClipResult(
         name=name or video.stem,
         figures=gathered.figures,
@@ -175,105 +153,7 @@ def measured_own_offset(video: Path, instruments: Instruments) -> float:
         raise DataError(f"{video}: its own AV offset can only be measured with a sync network")
     seen = watch(VideoReader(video), instruments.detector, instruments.finder)
     _refuse_faceless(seen, video)
-    return float(_measure_sync(seen, video, instruments.scorer).best.frames)
-
-
-def opening_series(real: Watched, generated: Watched, own_offset: float) -> OpeningSeries:
-    """Openings at the times of the generated frames with a face, the real ones taken `own_offset` earlier.
-
-    The real picture at s shows the words at s + own_offset / 25 of the sound, the generated picture at t
-    those at t: the same words are seen at s = t - own_offset / 25.
-    """
-    times = generated.track.times[generated.track.present]
-    return OpeningSeries(times, generated.openings(times), real.openings(times - own_offset / RATE))
-
-
-def _opening_figures(series: OpeningSeries) -> dict[str, float]:
-    both = np.isfinite(series.real)
-    generated, real = series.generated[both], series.real[both]
-    if len(real) < FEWEST_FRAMES:
-        return {"opening_correlation": math.nan, "opening_amplitude": math.nan}
-    widest, widest_real = (float(np.percentile(values, 95)) for values in (generated, real))
-    return {
-        "opening_correlation": correlation(generated, real),
-        "opening_amplitude": amplitude_ratio(generated, real),
-        "opening_p95": widest,
-        "real_opening_p95": widest_real,
-        "opening_ratio": widest / widest_real if widest_real > 0 else math.nan,
-        "opening_minimum": float(np.percentile(generated, 5)),
-        "real_opening_minimum": float(np.percentile(real, 5)),
-    }
-
-
-def _width_figures(
-    real: Watched, generated: Watched, series: OpeningSeries, own_offset: float
-) -> dict[str, float]:
-    widths = generated.mouth_widths(series.times)
-    real_widths = real.mouth_widths(series.times - own_offset / RATE)
-    both = np.isfinite(real_widths)
-    return {"width_correlation": correlation(widths[both], real_widths[both])}
-
-
-def _add_pauses(gathered: _Gathered, series: OpeningSeries, sound: Path) -> None:
-    try:
-        spans = pauses(load_waveform(sound))
-    except LipsyncError as error:
-        gathered.left_out["pauses"] = str(error)
-        return
-    quiet = within(series.times, spans)
-    if quiet.any():
-        gathered.figures["pause_opening"] = float(np.median(series.generated[quiet]))
-        widest = gathered.figures.get("real_opening_p95", 0.0)
-        if widest > 0:
-            gathered.figures["pause_ratio"] = gathered.figures["pause_opening"] / widest
-    else:
-        gathered.left_out["pauses"] = "the sound has no pause of 0.2 s in which a face is seen"
-    if not quiet.all():
-        gathered.figures["speech_opening"] = float(np.median(series.generated[~quiet]))
-
-
-def _add_sync(
-    gathered: _Gathered, seen: Watched, video: Path, instruments: Instruments, *, prefix: str
-) -> SyncCurve | None:
-    key = f"{prefix}sync"
-    if instruments.scorer is None:
-        return None
-    try:
-        curve = _measure_sync(seen, video, instruments.scorer)
-    except LipsyncError as error:
-        gathered.left_out[key] = str(error)
-        return None
-    gathered.take(_sync_figures(curve, prefix), "the sync network's scores are not finite")
-    return curve
-
-
-def _sync_figures(curve: SyncCurve, prefix: str) -> dict[str, float]:
-    figures = {
-        f"{prefix}offset": float(curve.best.frames),
-        f"{prefix}confidence": curve.best.confidence,
-        f"{prefix}sync_score": curve.at_zero,
-    }
-    if not prefix:
-        figures["offset_within_1"] = float(abs(curve.best.frames) <= 1)
-    return figures
-
-
-def _measure_sync(seen: Watched, video: Path, scorer: SyncScorer) -> SyncCurve:
-    """Lower halves of the video's own face crops against its own sound."""
-    waveform: Waveform = load_waveform(video)
-    if is_silent(waveform.samples, waveform.sample_rate):
-        raise DataError(f"{video}: its sound is silent, no AV offset can be found in it")
-    mel = MelWindows(mel_spectrogram(waveform))
-    try:
-        return sync_curve(_lower_halves(video, seen), mel.starting, waveform.duration, scorer)
-    except DataError as error:
-        raise DataError(f"{video}: {error}") from error
-
-
-def _lower_halves(video: Path, seen: Watched) -> Iterator[tuple[float, Image | None]]:
-    for frame in VideoReader(video):
-        box = seen.track.box(frame.index)
-        yield frame.time, None if box is None else crop_face(frame.image, box, SIZE)[SIZE // 2 :]
+    return float(measure_sync(seen, video, instruments.scorer).best.frames)
 
 
 def _refuse_mismatch(real: Watched, generated: Watched, reference: Path, video: Path) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from lipsync_cli.errors import DataError
+from lipsync_cli.evaluation.clip_figures import Instruments
 from lipsync_cli.evaluation.folders import Pair, match_pairs, measure_pairs
 from lipsync_cli.evaluation.results import ClipResult, LeftOut
-from lipsync_cli.evaluation.run import Instruments
 
 
 def _touch(folder: Path, *names: str) -> Path:

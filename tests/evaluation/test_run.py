@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from lipsync_cli.errors import DataError, FaceError, MediaError
+from lipsync_cli.evaluation.clip_figures import Instruments
 from lipsync_cli.evaluation.figures import FIGURES
-from lipsync_cli.evaluation.run import ClipResult, compare_videos, score_video
+from lipsync_cli.evaluation.results import ClipResult
+from lipsync_cli.evaluation.run import compare_videos, score_video
 
 N = 75
 
@@ -124,16 +126,15 @@ def test_a_scorer_of_unit_vectors_is_asked_once_a_window_and_scores_the_same(wor
         lips_size = (48, 96)
         __call__ = world.embedding_scorer.__call__
 
-    options: dict[str, Any] = {"detector": world.faces, "finder": world.faces}
-    fast = score_video(video, scorer=world.embedding_scorer, **options)
-    slow = score_video(video, scorer=Slow(), **options)
+    fast = score_video(video, Instruments(world.faces, world.faces, world.embedding_scorer))
+    slow = score_video(video, Instruments(world.faces, world.faces, Slow()))
     assert fast.figures == pytest.approx(slow.figures, abs=1e-6)
 
 
 def test_a_video_alone_has_an_offset_a_confidence_and_a_curve(world: Any) -> None:
     words = world.loudness(N)
     video = world.film("alone", words, sound=world.sound_of(words))
-    result = score_video(video, detector=world.faces, finder=world.faces, scorer=world.scorer)
+    result = score_video(video, Instruments(world.faces, world.faces, world.scorer))
     assert result.figures["offset"] == 0
     assert result.sync is not None
     assert [second.start for second in result.sync.seconds] == pytest.approx([0.0, 1.0, 2.0])
@@ -152,6 +153,7 @@ def test_the_mouth_in_the_pauses_is_measured_apart(world: Any) -> None:
     left_open = _compare(world, real, open_mouth).figures
     assert closed["pause_ratio"] < 0.1
     assert left_open["pause_ratio"] > 0.4
+    assert left_open["real_pause_opening"] == pytest.approx(closed["pause_opening"])
     assert left_open["speech_opening"] == pytest.approx(closed["speech_opening"], rel=0.1)
 
 
@@ -227,14 +229,14 @@ def test_a_silent_dub_has_all_its_frames_in_the_pause(world: Any) -> None:
 
 
 def test_a_single_video_without_usable_sound_is_refused(world: Any) -> None:
-    options: dict[str, Any] = {"detector": world.faces, "finder": world.faces, "scorer": world.scorer}
+    instruments = Instruments(world.faces, world.faces, world.scorer)
     levels = world.loudness(N)
     with pytest.raises(DataError, match=r"silent\.mp4.*silent"):
-        score_video(world.film("silent", levels, sound=np.zeros(N * 640, np.float32)), **options)
+        score_video(world.film("silent", levels, sound=np.zeros(N * 640, np.float32)), instruments)
     with pytest.raises(MediaError, match="no sound"):
-        score_video(world.film("mute", levels), **options)
+        score_video(world.film("mute", levels), instruments)
     with pytest.raises(DataError, match=r"brief\.mp4.*too short"):
-        score_video(world.film("brief", levels[:15], sound=world.sound_of(levels[:15])), **options)
+        score_video(world.film("brief", levels[:15], sound=world.sound_of(levels[:15])), instruments)
 
 
 def test_a_network_that_answers_nan_is_told_apart_from_a_bad_clip(world: Any) -> None:
