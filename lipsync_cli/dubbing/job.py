@@ -53,6 +53,8 @@ class DubJob:
     """Anything with sound."""
     output: Path
     settings: DubSettings = field(default_factory=DubSettings)
+    report: Path | None = None
+    """Where the report goes as JSON."""
 
 
 class Progress(Protocol):

@@ -1,0 +1,56 @@
+"""`lipsync dub`: makes the person in a video say another speech."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lipsync_cli.cli import console
+from lipsync_cli.cli.options import settings_as_options
+from lipsync_cli.dubbing.job import DubJob, DubSettings, Progress
+
+_STAGES = {"watch": "1/2 watching", "dub": "2/2 dubbing"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command()(dub)
+
+
+@settings_as_options(DubSettings)
+def dub(
+    video: Annotated[Path, typer.Argument(help="A video, or a still picture, with a face.")],
+    audio: Annotated[Path, typer.Argument(help="The speech: anything with sound.")],
+    *,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The video to write (.mp4, .m4v, .mov).")],
+    report: Annotated[Path | None, typer.Option(help="Write what was done to this JSON file.")] = None,
+    settings: DubSettings,
+) -> None:
+    """Make the person in VIDEO say AUDIO.
+
+    The output lasts as long as the speech. Frames without a face stay as they are.
+    """
+    from lipsync_cli import assembly
+
+    with progress_bars() as progress:
+        done = assembly.dub(DubJob(video, audio, output, settings, report), progress)
+    console.result(done.summary())
+
+
+@contextmanager
+def progress_bars() -> Iterator[Progress]:
+    """A bar for each stage of a dub, one after the other."""
+    with ExitStack() as open_bar:
+        shown: dict[str, Callable[[float], None]] = {}
+
+        def tell(stage: str, done: int, total: int) -> None:
+            if stage not in shown:
+                open_bar.close()
+                shown[stage] = open_bar.enter_context(console.progress(_STAGES[stage], total))
+            shown[stage](1)
+
+        yield tell
