@@ -31,6 +31,11 @@ class PictureAugmentation:
     mirror: bool = True
     """Half of the samples are mirrored."""
 
+    @property
+    def moves(self) -> bool:
+        """False: every pixel stays in its place."""
+        return self.mirror or any((self.rotation, self.scale, self.shift, self.warp))
+
 
 def random_grid(rng: np.random.Generator, size: int, amount: PictureAugmentation) -> Tensor:
     """A sampling grid [size, size, 2] for grid_sample (align_corners=False): where each pixel comes from."""
@@ -66,7 +71,9 @@ def move_points(points: Tensor, grid: Tensor) -> Tensor:
         reached = F.grid_sample(field, moved[None, None], padding_mode="border", align_corners=False)
         miss = points - reached[0, :, 0].T
         # The grid may mirror: step against the local sign of each axis.
-        sign = torch.tensor([torch.sign(grid[0, -1, 0] - grid[0, 0, 0]), torch.sign(grid[-1, 0, 1] - grid[0, 0, 1])])
+        sign = torch.tensor(
+            [torch.sign(grid[0, -1, 0] - grid[0, 0, 0]), torch.sign(grid[-1, 0, 1] - grid[0, 0, 1])]
+        )
         moved = moved + miss * sign
     return moved
 

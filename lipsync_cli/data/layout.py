@@ -8,8 +8,7 @@ CACHE/log.jsonl                     one line for each clip: what became of it
 from __future__ import annotations
 
 import json
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
@@ -18,12 +17,13 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from lipsync_cli.errors import DataError
+from lipsync_cli.errors import DataError, SettingsError
 from lipsync_cli.settings import from_mapping, to_mapping
 
 FRAMES_PER_SECOND = 25
 STEPS_PER_WINDOW = 10
 """Steps of the speech embedding that a generator hears around a frame."""
+_PART = ".part"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +36,10 @@ class CacheSettings:
     """Hz of the sound that the mel and the speech embedding are made from."""
     version: int = 1
     """Layout of the cache."""
+
+    def __post_init__(self) -> None:
+        if not 32 <= self.image_size <= 1024 or self.image_size % 2:
+            raise SettingsError(f"image_size must be even, from 32 to 1024, not {self.image_size}")
 
 
 @dataclass(frozen=True)
@@ -101,16 +105,21 @@ def clip_path(cache: Path, speaker: str, name: str) -> Path:
 
 
 def write_clip(path: Path, arrays: ClipArrays) -> None:
-    """Write under a temporary name, then rename: a clip is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write under a temporary name, then rename: a clip is there whole or not at all. Raises DataError."""
     tensors = {name: np.ascontiguousarray(getattr(arrays, name)) for name in ClipArrays.__dataclass_fields__}
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}{_PART}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(save(tensors))
         part.replace(path)
     except OSError as error:
+        part.unlink(missing_ok=True)
         raise DataError(f"{path}: cannot write the clip: {error.strerror}") from error
-    finally:
+
+
+def remove_parts(cache: Path) -> None:
+    """Remove what writers left behind that were stopped in the middle of a clip."""
+    for part in (cache / "clips").glob(f"*/.*{_PART}"):
         part.unlink(missing_ok=True)
 
 
@@ -144,7 +153,9 @@ def start_cache(cache: Path, settings: CacheSettings) -> None:
     existing = read_cache_settings(cache)
     if existing is not None:
         if existing != settings:
-            raise DataError(f"{cache} was made with {existing}, not {settings}: prepare into a new folder")
+            raise DataError(
+                f"{cache} was made with {_difference(existing, settings)}: prepare into a new folder"
+            )
         return
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -153,3 +164,10 @@ def start_cache(cache: Path, settings: CacheSettings) -> None:
         part.replace(cache / "cache.json")
     except OSError as error:
         raise DataError(f"{cache}: cannot make the cache: {error.strerror}") from error
+
+
+def _difference(existing: CacheSettings, wanted: CacheSettings) -> str:
+    pairs = (
+        (field.name, getattr(existing, field.name), getattr(wanted, field.name)) for field in fields(wanted)
+    )
+    return ", ".join(f"{name} {old}, not {new}" for name, old, new in pairs if old != new)

@@ -41,4 +41,5 @@ class LipReader(nn.Module):
         """[B, 3, S/2, S] in [0, 1], S = 96 -> [B, n_points, 2] as (x, y) over the face's side S, (0, 0) in
         the middle of the lower half."""
         x = self.blocks(lips).flatten(1)
-        return cast(Tensor, self.out(x)).float().unflatten(1, (self.settings.n_points, 2))
+        points = cast(Tensor, self.out(x))
+        return points.float().reshape(-1, self.settings.n_points, 2)

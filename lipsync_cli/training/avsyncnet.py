@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lipsync_cli.data.augment import PictureAugmentation, VoiceAugmentation
+from lipsync_cli.data.corpus import Corpus, CorpusSettings, step_rng
 from lipsync_cli.data.layout import FRAMES_PER_SECOND, Clip
-from lipsync_cli.data.samples import WINDOW, Corpus, CorpusSettings, SyncBatch, draw_sync_batch, step_rng
+from lipsync_cli.data.samples import WINDOW, SyncBatch, draw_sync_batch
 from lipsync_cli.errors import SettingsError
 from lipsync_cli.interfaces import Image
 from lipsync_cli.models.avsyncnet import AVSyncNet, AVSyncNetSettings
@@ -21,8 +22,11 @@ from lipsync_cli.regions import lower_half, to_network
 from lipsync_cli.registry.checkpoint import save_checkpoint
 from lipsync_cli.settings import to_mapping
 from lipsync_cli.speech.windows import MelWindows
-from lipsync_cli.training.loop import LoopSettings, cosine_rate, set_rate
+from lipsync_cli.training.compute import Compute
+from lipsync_cli.training.loop import LoopSettings, rate_share, set_rate
 
+_LONGEST = 500  # frames of a clip that are looked at
+_BATCH = 64  # windows at a time
 _REACH = 15  # frames on either side over which an offset is searched
 
 
@@ -51,7 +55,9 @@ class AVSyncNetTraining:
 
     def __post_init__(self) -> None:
         if self.loss == "bce" and not self.network.rectified:
-            raise SettingsError("loss 'bce' needs network.rectified = true: a cosine below 0 has no logarithm")
+            raise SettingsError(
+                "loss 'bce' needs network.rectified = true: a cosine below 0 has no logarithm"
+            )
         if self.n_windows < 2:
             raise SettingsError("n_windows must be at least 2: negatives come from the same clip")
 
@@ -59,12 +65,12 @@ class AVSyncNetTraining:
 class AVSyncNetStage:
     """A `Stage`."""
 
-    def __init__(self, corpus: Corpus, settings: AVSyncNetTraining, dtype: torch.dtype) -> None:
+    def __init__(self, corpus: Corpus, settings: AVSyncNetTraining, compute: Compute) -> None:
         torch.manual_seed(settings.loop.seed)
         self.corpus = corpus
         self.settings = settings
-        self.dtype = dtype
-        self.network = AVSyncNet(settings.network).to(memory_format=torch.channels_last)
+        self.compute = compute
+        self.network = compute.place(AVSyncNet(settings.network))
         self.networks: Mapping[str, nn.Module] = {"avsyncnet": self.network}
         if settings.optimizer == "adam":
             self.optimizer: torch.optim.Optimizer = torch.optim.Adam(
@@ -87,9 +93,10 @@ class AVSyncNetStage:
 
     def train(self, batch: SyncBatch, step: int) -> dict[str, float]:
         """One step."""
-        set_rate(self.optimizer, self.settings.rate * cosine_rate(step, self.settings.loop))
+        batch = batch.to(self.compute.device)
+        set_rate(self.optimizer, self.settings.rate * rate_share(step, self.settings.loop))
         self.network.train()
-        with torch.autocast("cpu", self.dtype, enabled=self.dtype is not torch.float32):
+        with self.compute.autocast():
             lips = self.network.embed_lips(batch.lips.flatten(0, 1))
             speech = self.network.embed_speech(batch.mel.flatten(0, 1))
         cosines = lips @ speech.T
@@ -104,11 +111,10 @@ class AVSyncNetStage:
         self.optimizer.step()
         return {"sync": float(loss.detach()), "right": within_clip_accuracy(cosines.detach(), n_windows)}
 
-    @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Share of the clips whose offset is found within a frame, and the mean confidence."""
         self.network.eval()
-        found = [clip_offset(self.network, clip) for clip in self.corpus.validation]
+        found = [clip_offset(self.network, clip, self.compute) for clip in self.corpus.validation]
         if not found:
             return {}
         within = [abs(offset) <= 1 for offset, _ in found]
@@ -121,22 +127,24 @@ class AVSyncNetStage:
         """None: there is nothing to look at."""
         return None
 
-    def save(self, folder: Path, facts: Mapping[str, object]) -> None:
+    def save(self, folder: Path, facts: Mapping[str, object]) -> Path:
         """Write avsyncnet.safetensors."""
+        path = folder / "avsyncnet.safetensors"
         save_checkpoint(
-            folder / "avsyncnet.safetensors",
+            path,
             self.network,
             architecture="avsyncnet",
             settings=to_mapping(self.settings.network),
             extra=facts,
             half=True,
         )
+        return path
 
 
 def contrastive_loss(cosines: Tensor, temperature: float) -> Tensor:
     """InfoNCE both ways: row i of cosines [N, N] (lips i, speech j) belongs to column i. -> []"""
     logits = cosines.float() / temperature
-    own = torch.arange(len(logits))
+    own = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
 
 
@@ -144,9 +152,7 @@ def bce_loss(cosines: Tensor, n_windows: int) -> Tensor:
     """The paper's loss: cosine of each window with its own speech towards 1, with the speech of the next
     window (which does not overlap) of its clip towards 0. cosines [N, N] in [0, 1], N = clips x windows."""
     positive = cosines.diagonal()
-    index = torch.arange(len(cosines))
-    other = index - index % n_windows + (index % n_windows + 1) % n_windows
-    negative = cosines[index, other]
+    negative = cosines.gather(1, _next_window(cosines, n_windows)[:, None])[:, 0]
     scores = torch.cat([positive, negative]).float().clamp(1e-6, 1 - 1e-6)
     wanted = torch.cat([torch.ones_like(positive), torch.zeros_like(negative)]).float()
     return F.binary_cross_entropy(scores, wanted)
@@ -154,23 +160,42 @@ def bce_loss(cosines: Tensor, n_windows: int) -> Tensor:
 
 def within_clip_accuracy(cosines: Tensor, n_windows: int) -> float:
     """Share of windows whose own speech scores above that of the next window of the clip. [N, N] -> share."""
-    index = torch.arange(len(cosines))
-    other = index - index % n_windows + (index % n_windows + 1) % n_windows
-    return float((cosines.diagonal() > cosines[index, other]).float().mean())
+    other = cosines.gather(1, _next_window(cosines, n_windows)[:, None])[:, 0]
+    return float((cosines.diagonal() > other).float().mean())
 
 
-def clip_offset(network: AVSyncNet, clip: Clip) -> tuple[int, float]:
+def _next_window(cosines: Tensor, n_windows: int) -> Tensor:
+    """For each row [N] the column of the next window of its clip (the first after the last)."""
+    index = torch.arange(len(cosines), device=cosines.device)
+    return index - index % n_windows + (index % n_windows + 1) % n_windows
+
+
+@torch.no_grad()
+def clip_offset(network: AVSyncNet, clip: Clip, compute: Compute | None = None) -> tuple[int, float]:
     """AV offset of a clip in frames (picture at t matches sound at t + offset) and the confidence, the
-    maximum of the mean cosine over +-15 frames minus its median."""
-    crops = lower_half(to_network(clip.crops(list(range(clip.n_frames)))))
-    starts = torch.arange(clip.n_frames - WINDOW + 1)
-    lips = network.embed_lips(crops[starts[:, None] + torch.arange(WINDOW)])
-    windows = MelWindows(clip.read("mel"))
-    speech = network.embed_speech(windows.starting([int(start) / FRAMES_PER_SECOND for start in starts]))
+    maximum of the mean cosine over +-15 frames minus its median; of the clip's first 20 s."""
+    compute = compute or Compute()
+    n_frames = min(clip.n_frames, _LONGEST)
+    crops = lower_half(to_network(clip.crops(list(range(n_frames)))))
+    starts = torch.arange(n_frames - WINDOW + 1)
+    mel = MelWindows(clip.read("mel")).starting([int(start) / FRAMES_PER_SECOND for start in starts])
+    lips, speech = [], []
+    for first in range(0, len(starts), _BATCH):
+        some = starts[first : first + _BATCH]
+        windows = crops[some[:, None] + torch.arange(WINDOW)]
+        lips.append(network.embed_lips(windows.to(compute.device)).cpu())
+        speech.append(network.embed_speech(mel[some].to(compute.device)).cpu())
+    return best_offset(torch.cat(lips), torch.cat(speech))
+
+
+def best_offset(lips: Tensor, speech: Tensor) -> tuple[int, float]:
+    """Offset and confidence of embeddings [N, D] of the windows that start at each frame."""
+    starts = torch.arange(len(lips))
+    reach = min(_REACH, len(lips) - 1)
     means = []
-    for offset in range(-_REACH, _REACH + 1):
+    for offset in range(-reach, reach + 1):
         heard = starts + offset
         inside = (heard >= 0) & (heard < len(starts))
         means.append((lips[inside] * speech[heard[inside]]).sum(dim=1).mean())
     curve = torch.stack(means)
-    return int(curve.argmax()) - _REACH, float(curve.max() - curve.median())
+    return int(curve.argmax()) - reach, float(curve.max() - curve.median())

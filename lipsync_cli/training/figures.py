@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from typing import cast
 
 import cv2
 import numpy as np
@@ -11,12 +12,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lipsync_cli.data.layout import STEPS_PER_WINDOW, Clip
-from lipsync_cli.interfaces import Image
+from lipsync_cli.data.layout import FRAMES_PER_SECOND, STEPS_PER_WINDOW, Clip
+from lipsync_cli.interfaces import FaceGenerator, Image
 from lipsync_cli.losses.movement import mouth_window
 from lipsync_cli.regions import mask_lower_half, to_image, to_network
+from lipsync_cli.speech.windows import MelWindows
+from lipsync_cli.training.compute import Compute
 
 _BATCH = 25
+_LONGEST = 500  # frames of a clip that are measured
+_SILENT_FRAMES = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +57,42 @@ class FaceFigures:
 
 
 @dataclass(frozen=True)
+class Talker:
+    """A generator with what it takes to let it speak a prepared clip."""
+
+    generator: nn.Module
+    """A `FaceGenerator` on the device."""
+    compute: Compute
+    hear: Callable[[Clip, int], Tensor]
+    """(clip, offset: frames that its sound is late) -> what is heard around each frame, [N, ...]."""
+    silence: Tensor
+    """What is heard of digital silence around one frame, [...]."""
+    silenced: Callable[[Tensor], Tensor] = lambda picture: picture
+    """What is done to the first reference [3, S, S] before the generator sees it (the paper: G_S)."""
+
+    def references(self, closed: Image, opened: Image) -> Tensor:
+        """As many as the generator takes, the closed mouth first: [R, 3, S, S]."""
+        first = self.silenced(to_network(closed))
+        n_references = cast(FaceGenerator, self.generator).n_references
+        return torch.stack([first, *[to_network(opened)] * (n_references - 1)])
+
+    @torch.no_grad()
+    def speak(self, speech: Tensor, references: Tensor, crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Faces [N, S, S, 3] for speech [N, ...], one set of references [R, 3, S, S], crops of the pose."""
+        self.generator.eval()
+        device = self.compute.device
+        pieces = []
+        for start in range(0, len(crops), _BATCH):
+            pose = mask_lower_half(to_network(crops[start : start + _BATCH]))
+            heard = speech[start : start + _BATCH]
+            shown = references[None].expand(len(pose), -1, -1, -1, -1)
+            with self.compute.autocast():
+                faces = self.generator(heard.to(device), shown.to(device), pose.to(device))
+            pieces.append(to_image(faces))
+        return np.concatenate(pieces)
+
+
+@dataclass(frozen=True)
 class _Shown:
     """Crops of a clip and its references."""
 
@@ -61,77 +102,62 @@ class _Shown:
 
 
 def _show(clip: Clip) -> _Shown:
-    order = np.argsort(clip.openings, kind="stable")
-    n = len(order)
-    crops = clip.crops(list(range(clip.n_frames)))
+    n = min(clip.n_frames, _LONGEST)
+    order = np.argsort(clip.openings[:n], kind="stable")
+    crops = clip.crops(list(range(n)))
     return _Shown(crops, int(order[n // 12]), int(order[n - 1 - n // 16]))
 
 
-def own_speech(clip: Clip, offset: int = 0) -> Tensor:
+def hear_embedding(clip: Clip, offset: int = 0) -> Tensor:
     """Speech embedding heard around each frame, [N, 10, 384]; offset: frames that the sound is late."""
     steps = torch.from_numpy(clip.read("speech").astype(np.float32))
     first = (torch.arange(clip.n_frames) + offset).clamp(0, clip.n_frames - 1)
     return steps[first[:, None] + torch.arange(STEPS_PER_WINDOW)]
 
 
-@torch.no_grad()
-def speak(
-    generator: nn.Module, speech: Tensor, references: Tensor, crops: NDArray[np.uint8], dtype: torch.dtype
-) -> NDArray[np.uint8]:
-    """Faces [N, S, S, 3] for speech [N, 10, 384], one pair of references [2, 3, S, S] and crops of the pose."""
-    pieces = []
-    for start in range(0, len(crops), _BATCH):
-        pose = mask_lower_half(to_network(crops[start : start + _BATCH]))
-        heard = speech[start : start + _BATCH]
-        pairs = references[None].expand(len(pose), -1, -1, -1, -1)
-        with torch.autocast("cpu", dtype, enabled=dtype is not torch.float32):
-            pieces.append(to_image(generator(heard, pairs, pose)))
-    return np.concatenate(pieces)
+def hear_mel(clip: Clip, offset: int = 0) -> Tensor:
+    """Mel windows around each frame, [N, 1, 80, 16]; offset: frames that the sound is late."""
+    times = [(frame + offset) / FRAMES_PER_SECOND for frame in range(clip.n_frames)]
+    return MelWindows(clip.read("mel")).around(times)
 
 
 def measure_clip(
-    generator: nn.Module,
+    talker: Talker,
     clip: Clip,
     openings: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
     *,
-    offset: int,
-    dtype: torch.dtype,
+    offset: int = 0,
 ) -> FaceFigures:
-    """All figures of one clip; openings: crops -> mouth openings by landmarks."""
+    """All figures of one clip (of its first 20 s); openings: crops -> mouth openings by landmarks."""
     shown = _show(clip)
-    crops, speech = shown.crops, own_speech(clip, offset)
-    closed, opened = to_network(crops[[shown.closed]])[0], to_network(crops[[shown.opened]])[0]
-    spoken = speak(generator, speech, torch.stack([closed, opened]), crops, dtype)
-    still = speak(generator, speech, torch.stack([closed, closed]), crops, dtype)
-    quiet = silence_of(clip)[None].expand(len(crops), -1, -1)
-    silent = speak(generator, quiet[:20], torch.stack([closed, opened]), crops[:20], dtype)
-    silent_open = speak(generator, quiet[:20], torch.stack([opened, opened]), crops[:20], dtype)
+    crops, speech = shown.crops, talker.hear(clip, offset)[: len(shown.crops)]
+    closed, opened = crops[shown.closed], crops[shown.opened]
+    quiet = talker.silence[None].expand(_SILENT_FRAMES, *talker.silence.shape)
+    posed = crops[:_SILENT_FRAMES]
+
+    def silent(first: Image) -> float:
+        faces = talker.speak(quiet[: len(posed)], talker.references(first, opened), posed)
+        return float(openings(faces).mean()) / widest
+
+    spoken = talker.speak(speech, talker.references(closed, opened), crops)
+    still = talker.speak(speech, talker.references(closed, closed), crops)
     real, ours, ours_still = openings(crops), openings(spoken), openings(still)
-    widest = float(np.percentile(real, 95))
-    pasted = np.broadcast_to(crops[shown.closed], crops.shape)
+    widest = max(float(np.percentile(real, 95)), 1e-6)
+    pasted = np.broadcast_to(closed, crops.shape)
     return FaceFigures(
-        opening_r=_correlation(real, ours),
+        opening_r=correlation(real, ours),
         amplitude=float(ours.std() / max(real.std(), 1e-6)),
         gain_db=_lower_psnr(spoken, crops) - _lower_psnr(pasted, crops),
         sharpness=mouth_sharpness(spoken) / max(mouth_sharpness(crops), 1e-6),
-        still_r=_correlation(real, ours_still),
+        still_r=correlation(real, ours_still),
         still_amplitude=float(ours_still.std() / max(real.std(), 1e-6)),
-        silent=float(openings(silent).mean()) / max(widest, 1e-6),
-        silent_open=float(openings(silent_open).mean()) / max(widest, 1e-6),
+        silent=silent(closed),
+        silent_open=silent(opened),
     )
 
 
-def silence_of(clip: Clip) -> Tensor:
-    """What the generator hears of digital silence [10, 384]: the steps past the clip's own end are not there,
-    so the quietest window of the clip stands for it."""
-    steps = clip.read("speech").astype(np.float32)
-    log_mel = clip.read("log_mel")
-    loudness = [float(log_mel[4 * i : 4 * i + 40].mean()) for i in range(clip.n_frames)]
-    first = int(np.argmin(loudness))
-    return torch.from_numpy(steps[first : first + STEPS_PER_WINDOW])
-
-
-def _correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+def correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """Pearson's r of two curves [N]; 0 where one of them does not move."""
     if first.std() < 1e-6 or second.std() < 1e-6:
         return 0.0
     return float(np.corrcoef(first, second)[0, 1])
@@ -150,15 +176,17 @@ def mouth_sharpness(crops: NDArray[np.uint8]) -> float:
     return float(np.mean([cv2.Laplacian(grey, cv2.CV_64F).var() for grey in greys]))
 
 
-def sample_sheet(generator: nn.Module, clips: Sequence[Clip], *, dtype: torch.dtype) -> Image:
-    """For each clip a row of real frames and below it the generated ones; references first."""
+def sample_sheet(talker: Talker, clips: Sequence[Clip]) -> Image | None:
+    """A row of real frames for each clip, below it the generated ones; references first."""
     rows = []
     for clip in clips:
         shown = _show(clip)
-        pair = to_network(shown.crops[[shown.closed, shown.opened]])
-        picked = np.linspace(8, clip.n_frames - 8, 10).astype(int)
-        speech = own_speech(clip)[torch.from_numpy(picked)]
-        generated = speak(generator, speech, pair, shown.crops[picked], dtype)
-        for name, faces in (("closed", shown.crops[picked]), ("opened", generated)):
-            rows.append(np.concatenate([shown.crops[getattr(shown, name)], *faces], axis=1))
-    return np.concatenate(rows)
+        crops = shown.crops
+        references = talker.references(crops[shown.closed], crops[shown.opened])
+        picked = np.linspace(8, len(crops) - 8, 10).astype(int)
+        speech = talker.hear(clip, 0)[torch.from_numpy(picked)]
+        generated = talker.speak(speech, references, crops[picked])
+        seen = to_image(references)
+        rows.append(np.concatenate([seen[0], *crops[picked]], axis=1))
+        rows.append(np.concatenate([seen[-1], *generated], axis=1))
+    return np.concatenate(rows) if rows else None

@@ -6,28 +6,26 @@ stopped and resumed goes through the same steps as one that never stopped.
 
 from __future__ import annotations
 
-import csv
-import json
 import math
-import queue
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
-import cv2
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from lipsync_cli.errors import DataError, LipsyncError, SettingsError
 from lipsync_cli.interfaces import Image
+from lipsync_cli.training import run_folder
 
 Batch = TypeVar("Batch")
-_AHEAD = 2  # batches that are drawn while a step runs
+_AHEAD = 3  # batches that are drawn while a step runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +35,9 @@ class LoopSettings:
     steps: int = 1000
     """Training steps in all."""
     warm_up: int = 50
-    """Steps over which the learning rate rises."""
+    """Steps over which the learning rate rises; 0: it is there at once."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """After the warm-up the learning rate falls to 0 at the last step, or stays (the paper)."""
     seed: int = 0
     """Of samples, dropout and first weights."""
     save_every: int = 200
@@ -49,6 +49,9 @@ class LoopSettings:
         for name in ("steps", "save_every", "validate_every"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"loop.{name} must be at least 1")
+        for name in ("warm_up", "seed"):
+            if getattr(self, name) < 0:
+                raise SettingsError(f"loop.{name} must be at least 0")
 
 
 class Stage(Protocol[Batch]):
@@ -63,7 +66,7 @@ class Stage(Protocol[Batch]):
         ...
 
     def train(self, batch: Batch, step: int) -> dict[str, float]:
-        """One step; the losses by name."""
+        """One step; the losses by name, always the same names."""
         ...
 
     def validate(self) -> dict[str, float]:
@@ -74,8 +77,8 @@ class Stage(Protocol[Batch]):
         """A sheet of samples to look at."""
         ...
 
-    def save(self, folder: Path, facts: Mapping[str, object]) -> None:
-        """Write the checkpoints."""
+    def save(self, folder: Path, facts: Mapping[str, object]) -> Path:
+        """Write the checkpoint; where it is."""
         ...
 
 
@@ -84,52 +87,76 @@ class Progress:
     """What is told after each step."""
 
     step: int
+    """Steps done so far."""
     steps: int
     losses: Mapping[str, float]
     figures: Mapping[str, float] | None
+    """Those of the validation, after the steps that have one."""
 
 
 @dataclass
 class Run(Generic[Batch]):
-    """A folder with state.pt (to resume from), checkpoints, log.csv, figures.jsonl and samples/."""
+    """A stage, trained into a folder (`run_folder`)."""
 
     stage: Stage[Batch]
     settings: LoopSettings
     folder: Path
 
-    def go(self, *, resume: bool, report: Callable[[Progress], None]) -> None:
-        """Train to the last step. Raises DataError when the folder holds another run and resume is False,
-        and LipsyncError when a loss is no longer a number (the last good state is kept)."""
+    def go(
+        self,
+        *,
+        resume: bool,
+        report: Callable[[Progress], None],
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> int:
+        """Train to the last step, or until should_stop says so (asked after each step; the state is saved).
+
+        Returns the steps done. Raises DataError when the folder cannot be written, is of another network, or
+        holds another run and resume is False; LipsyncError when a loss is no longer a number (the last good
+        state is kept).
+        """
         start = self._start(resume)
-        began = time.monotonic()
+        clock = _Clock(run_folder.seconds_trained(self.folder))
         with _drawn_ahead(self.stage, start, self.settings.steps) as batches:
             for step in range(start, self.settings.steps):
                 torch.manual_seed(self.settings.seed * 1_000_003 + step)
                 losses = self.stage.train(next(batches), step)
                 self._check(losses, step)
-                self._log(step, losses, time.monotonic() - began)
-                report(Progress(step + 1, self.settings.steps, losses, self._between_steps(step + 1)))
+                run_folder.log(self.folder, step + 1, clock.seconds, losses)
+                figures = self._between_steps(step + 1)
+                report(Progress(step + 1, self.settings.steps, losses, figures))
+                if should_stop() and step + 1 < self.settings.steps:
+                    self.save(step + 1)
+                    return step + 1
+        return max(start, self.settings.steps)
 
     def _start(self, resume: bool) -> int:
-        state = self.folder / "state.pt"
-        if not state.is_file():
-            self.folder.mkdir(parents=True, exist_ok=True)
+        kept = run_folder.read_state(self.folder)
+        if kept is None:
+            run_folder.make(self.folder)
+            run_folder.forget_after(self.folder, 0)
             return 0
         if not resume:
             raise DataError(f"{self.folder} holds a run already: add --resume to go on, or name a new folder")
-        kept = torch.load(state, map_location="cpu", weights_only=True)
-        for name, network in self.stage.networks.items():
-            network.load_state_dict(kept["networks"][name])
-        for name, optimizer in self.stage.optimizers.items():
-            optimizer.load_state_dict(kept["optimizers"][name])
-        return int(kept["step"])
+        try:
+            for name, network in self.stage.networks.items():
+                network.load_state_dict(kept["networks"][name])
+            for name, optimizer in self.stage.optimizers.items():
+                optimizer.load_state_dict(kept["optimizers"][name])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise DataError(
+                f"{self.folder}: holds a run of another network ({_first_line(error)}): name a new folder"
+            ) from error
+        step = int(kept["step"])
+        run_folder.forget_after(self.folder, step)
+        return step
 
     def _check(self, losses: Mapping[str, float], step: int) -> None:
         broken = [name for name, value in losses.items() if not math.isfinite(value)]
         if broken:
             raise LipsyncError(
-                f"{self.folder}: loss '{', '.join(broken)}' is not a number at step {step}; the state of the "
-                "last save is kept: lower the learning rate and resume"
+                f"{self.folder}: loss '{', '.join(broken)}' is not a number at step {step + 1}; the state of "
+                "the last save is kept: start a new run with a lower learning rate"
             )
 
     def _between_steps(self, done: int) -> dict[str, float] | None:
@@ -137,85 +164,71 @@ class Run(Generic[Batch]):
         figures = None
         if done % self.settings.validate_every == 0 or is_last:
             figures = self.stage.validate()
-            self._keep_figures(done, figures)
+            run_folder.keep_figures(self.folder, done, figures, self.stage.picture())
         if done % self.settings.save_every == 0 or is_last:
             self.save(done, figures)
         return figures
 
-    def save(self, step: int, figures: Mapping[str, float] | None = None) -> None:
-        """Write state and checkpoints, each under a temporary name first."""
-        part = self.folder / "state.pt.part"
-        torch.save(
-            {
-                "step": step,
-                "networks": {name: network.state_dict() for name, network in self.stage.networks.items()},
-                "optimizers": {name: one.state_dict() for name, one in self.stage.optimizers.items()},
-            },
-            part,
-        )
-        part.replace(self.folder / "state.pt")
-        self.stage.save(self.folder, {"step": step, **(figures or {})})
+    def save(self, step: int, figures: Mapping[str, float] | None = None) -> Path:
+        """Write state and checkpoint, each under a temporary name first; where the checkpoint is.
 
-    def _keep_figures(self, step: int, figures: Mapping[str, float]) -> None:
-        with (self.folder / "figures.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **figures}) + "\n")
-        picture = self.stage.picture()
-        if picture is not None:
-            samples = self.folder / "samples"
-            samples.mkdir(exist_ok=True)
-            cv2.imwrite(str(samples / f"step-{step:08d}.png"), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        Raises LipsyncError rather than overwrite a good state with weights that are no numbers.
+        """
+        networks = {name: network.state_dict() for name, network in self.stage.networks.items()}
+        broken = [
+            f"{name}.{key}"
+            for name, tensors in networks.items()
+            for key, tensor in tensors.items()
+            if tensor.is_floating_point() and not bool(tensor.isfinite().all())
+        ]
+        if broken:
+            raise LipsyncError(
+                f"{self.folder}: weights ({broken[0]}) are not numbers at step {step}; the state of the last "
+                "save is kept: start a new run with a lower learning rate"
+            )
+        optimizers = {name: one.state_dict() for name, one in self.stage.optimizers.items()}
+        run_folder.write_state(self.folder, {"step": step, "networks": networks, "optimizers": optimizers})
+        return self.stage.save(self.folder, {"step": step, **(figures or {})})
 
-    def _log(self, step: int, losses: Mapping[str, float], seconds: float) -> None:
-        file = self.folder / "log.csv"
-        is_new = not file.is_file()
-        with file.open("a", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream)
-            if is_new:
-                writer.writerow(["step", "seconds", *losses])
-            writer.writerow([step + 1, f"{seconds:.2f}", *(f"{value:.6g}" for value in losses.values())])
+
+class _Clock:
+    """Seconds of training, those of the run before it was resumed included."""
+
+    def __init__(self, before: float) -> None:
+        self._zero = time.monotonic() - before
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._zero
 
 
 @contextmanager
 def _drawn_ahead(stage: Stage[Batch], start: int, stop: int) -> Iterator[Iterator[Batch]]:
-    """Batches of the steps, drawn by a thread a little ahead; errors of the thread reach the taker."""
-    ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=_AHEAD)
-    ended = threading.Event()
+    """Batches of the steps, drawn by a thread a little ahead; its errors reach the taker, who takes in order.
 
-    def work() -> None:
-        for step in range(start, stop):
-            try:
-                item: Batch | BaseException = stage.draw(step)
-            except BaseException as error:  # handed on: the taker raises it
-                item = error
-            while not ended.is_set():
-                try:
-                    ready.put(item, timeout=0.2)
-                    break
-                except queue.Full:
-                    continue
-            if ended.is_set() or isinstance(item, BaseException):
-                return
+    The thread has ended when the block is left.
+    """
+    drawer = ThreadPoolExecutor(1, thread_name_prefix="draw samples")
 
     def take() -> Iterator[Batch]:
-        for _ in range(start, stop):
-            item = ready.get()
-            if isinstance(item, BaseException):
-                raise item
-            yield item
+        coming: deque[Future[Batch]] = deque()
+        for step in range(start, stop):
+            while len(coming) < _AHEAD and step + len(coming) < stop:
+                coming.append(drawer.submit(stage.draw, step + len(coming)))
+            yield coming.popleft().result()
 
-    thread = threading.Thread(target=work, name="draw samples", daemon=True)
-    thread.start()
     try:
         yield take()
     finally:
-        ended.set()
-        thread.join()
+        drawer.shutdown(wait=True, cancel_futures=True)
 
 
-def cosine_rate(step: int, settings: LoopSettings) -> float:
-    """Share of the full learning rate: rises over the warm-up, then falls to 0 along half a cosine."""
+def rate_share(step: int, settings: LoopSettings) -> float:
+    """Share of the full learning rate: rises over the warm-up, then stays or falls along half a cosine."""
     if step < settings.warm_up:
         return (step + 1) / settings.warm_up
+    if settings.schedule == "constant":
+        return 1.0
     share = (step - settings.warm_up) / max(settings.steps - settings.warm_up, 1)
     return 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
 
@@ -231,5 +244,9 @@ def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
     """Exponential moving average of weights; statistics of batch norms are copied."""
     for kept, new in zip(average.parameters(), network.parameters(), strict=True):
         kept.lerp_(new, 1 - decay)
-    for kept, new in zip(average.buffers(), network.buffers(), strict=True):
-        kept.copy_(new)
+    for held, current in zip(average.buffers(), network.buffers(), strict=True):
+        held.copy_(current)
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split("\n")[:2]).strip()

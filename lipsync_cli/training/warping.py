@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lipsync_cli.data.augment import PictureAugmentation, VoiceAugmentation
+from lipsync_cli.data.corpus import Corpus, CorpusSettings, step_rng
+from lipsync_cli.data.face_samples import FaceBatch, FaceSampling, draw_face_batch
 from lipsync_cli.data.layout import Clip
-from lipsync_cli.data.samples import Corpus, CorpusSettings, FaceBatch, FaceSampling, draw_face_batch, step_rng
 from lipsync_cli.interfaces import Image
 from lipsync_cli.losses.lip_shape import UNIT, lip_shape_loss
 from lipsync_cli.losses.movement import (
@@ -34,11 +35,15 @@ from lipsync_cli.models.lip_reader import LipReader
 from lipsync_cli.models.mouth_discriminator import MouthDiscriminator, MouthDiscriminatorSettings
 from lipsync_cli.models.speech_embedding import SpeechEmbedding
 from lipsync_cli.models.warping_generator import WarpingFaceGenerator, WarpingGeneratorSettings
-from lipsync_cli.regions import lower_half, mask_lower_half
+from lipsync_cli.regions import lower_half, mask_lower_half, resize
 from lipsync_cli.registry.checkpoint import save_checkpoint
 from lipsync_cli.settings import to_mapping
-from lipsync_cli.training.figures import FaceFigures, measure_clip, sample_sheet
-from lipsync_cli.training.loop import LoopSettings, cosine_rate, follow, set_rate
+from lipsync_cli.speech.embedding_mel import N_BINS
+from lipsync_cli.speech.windows import SpeechEmbeddingWindows
+from lipsync_cli.training.compute import Compute
+from lipsync_cli.training.figures import FaceFigures, Talker, hear_embedding, measure_clip, sample_sheet
+from lipsync_cli.training.lip_reader import LIPS_SIZE
+from lipsync_cli.training.loop import LoopSettings, follow, rate_share, set_rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +65,8 @@ class WarpingCoefficients:
 class WarpingTraining:
     """Settings of the stage."""
 
+    lip_reader: str | None = None
+    """File, or name in the registry, of the reader of the lip-shape loss; none: the registry's."""
     loop: LoopSettings = field(default_factory=LoopSettings)
     corpus: CorpusSettings = field(default_factory=CorpusSettings)
     network: WarpingGeneratorSettings = field(default_factory=WarpingGeneratorSettings)
@@ -85,25 +92,25 @@ class WarpingStage:
         self,
         corpus: Corpus,
         settings: WarpingTraining,
-        dtype: torch.dtype,
+        compute: Compute,
         *,
         reader: LipReader,
         embedding: SpeechEmbedding,
         openings: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
     ) -> None:
-        """openings: crops [N, S, S, 3] -> mouth openings [N] by landmarks; reader and embedding are frozen."""
+        """openings: crops [N, S, S, 3] -> mouth openings [N] by landmarks; reader and embedding: frozen."""
         torch.manual_seed(settings.loop.seed)
         self.corpus = corpus
         self.settings = settings
-        self.dtype = dtype
+        self.compute = compute
         self.openings = openings
-        self.reader = reader.eval().requires_grad_(False)
-        self.embedding = embedding.eval().requires_grad_(False)
-        self.generator = WarpingFaceGenerator(settings.network).to(memory_format=torch.channels_last)
+        self.reader = compute.freeze(reader)
+        self.embedding = compute.freeze(embedding)
+        self.generator = compute.place(WarpingFaceGenerator(settings.network))
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
-        self.discriminator = MouthDiscriminator(settings.discriminator).to(memory_format=torch.channels_last)
+        self.discriminator = compute.place(MouthDiscriminator(settings.discriminator))
         n_points = reader.settings.n_points
-        self.heard_shape = nn.Linear(settings.network.speech.outputs, 2 * n_points)
+        self.heard_shape = compute.place(nn.Linear(settings.network.speech.outputs, 2 * n_points))
         self.networks: Mapping[str, nn.Module] = {
             "generator": self.generator,
             "average": self.average,
@@ -134,16 +141,16 @@ class WarpingStage:
 
     def train(self, batch: FaceBatch, step: int) -> dict[str, float]:
         """One step of the generator and, from its time on, of the discriminator."""
-        rate = cosine_rate(step, self.settings.loop)
+        batch = batch.to(self.compute.device)
+        rate = rate_share(step, self.settings.loop)
         set_rate(self.generator_optimizer, self.settings.rate * rate)
         set_rate(self.discriminator_optimizer, self.settings.discriminator_rate * rate)
         self.generator.train()
         n_frames = batch.targets.shape[1]
         targets = batch.targets.flatten(0, 1)
         references = batch.references.repeat_interleave(n_frames, dim=0)
-        with torch.no_grad():
-            speech = self.embedding.steps(batch.log_mel.flatten(0, 1))
-        with torch.autocast("cpu", self.dtype, enabled=self.dtype is not torch.float32):
+        speech = self._steps(batch.log_mel.flatten(0, 1))
+        with self.compute.autocast():
             pose = mask_lower_half(targets)
             motion = self.generator.motion(speech, references, pose)
             generated = self.generator.compose(motion, references, pose)
@@ -153,8 +160,8 @@ class WarpingStage:
         is_adversarial = step >= self.settings.adversarial_from
         if is_adversarial:
             terms |= self._adversarial_terms(generated, targets)
-        coefficients = to_mapping(self.settings.coefficients)
-        total = torch.stack([float(str(coefficients[name])) * term for name, term in terms.items()]).sum()
+        coefficients = self.settings.coefficients
+        total = torch.stack([getattr(coefficients, name) * term for name, term in terms.items()]).sum()
         self.generator_optimizer.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.generator.parameters(), 3.0)
@@ -176,36 +183,38 @@ class WarpingStage:
         return {
             "pixel": weighted_l1(generated, targets, weight),
             "gradient": weighted_gradient_l1(generated, targets, weight, half - 4),
-            "lip_shape": lip_shape_loss(self.reader, lower_half(generated), lower_half(targets)),
+            "lip_shape": lip_shape_loss(self._read, lower_half(generated), lower_half(targets)),
         }
+
+    def _read(self, lips: Tensor) -> Tensor:
+        points: Tensor = self.reader(resize(lips, LIPS_SIZE))
+        return points
 
     def _heard_shape_loss(self, batch: FaceBatch, speech: Tensor) -> Tensor:
         """L1 between the lips' change from the closed reference and what the speech alone tells of it."""
         change = (batch.lips - batch.reference_lips[:, :1]).flatten(0, 1).flatten(1) / UNIT
-        told = self.heard_shape(self.generator.speech_encoder(speech))
+        told: Tensor = self.heard_shape(self.generator.speech_encoder(speech))
         return (told.float() - change).abs().mean()
 
     def _mouths(self, faces: Tensor) -> Tensor:
         rows, columns = mouth_window(faces.shape[-1])
-        mouths = faces[:, :, rows, columns]
+        mouths: Tensor = faces[:, :, rows, columns]
         return torch.cat([mouths, high_pass(mouths)], dim=1)
 
     def _adversarial_terms(self, generated: Tensor, targets: Tensor) -> dict[str, Tensor]:
         self.discriminator.requires_grad_(False)
-        with torch.autocast("cpu", self.dtype, enabled=self.dtype is not torch.float32):
+        with self.compute.autocast():
             scores, of_fake = self.discriminator(self._mouths(generated))
             with torch.no_grad():
                 _, of_real = self.discriminator(self._mouths(targets))
         return {
             "adversarial": -scores.float().mean(),
-            "features": feature_matching(
-                [one.float() for one in of_real], [one.float() for one in of_fake]
-            ),
+            "features": feature_matching([one.float() for one in of_real], [one.float() for one in of_fake]),
         }
 
     def _train_discriminator(self, generated: Tensor, targets: Tensor) -> float:
         self.discriminator.requires_grad_(True)
-        with torch.autocast("cpu", self.dtype, enabled=self.dtype is not torch.float32):
+        with self.compute.autocast():
             fake, _ = self.discriminator(self._mouths(generated))
             real, _ = self.discriminator(self._mouths(targets))
         loss = discriminator_hinge(real.float(), fake.float())
@@ -214,26 +223,37 @@ class WarpingStage:
         self.discriminator_optimizer.step()
         return float(loss.detach())
 
+    def talker(self) -> Talker:
+        """The moving average, as it is let speak."""
+        nothing = np.zeros((0, N_BINS), np.float32)
+        silence = SpeechEmbeddingWindows(nothing, lambda mel: self._steps(mel).cpu()).around([0.0])[0]
+        return Talker(self.average, self.compute, hear_embedding, silence)
+
+    @torch.no_grad()
+    def _steps(self, log_mel: Tensor) -> Tensor:
+        return self.embedding.steps(log_mel.to(self.compute.device))
+
     def validate(self) -> dict[str, float]:
         """Mean figures over the validation clips."""
         return FaceFigures.mean([self.measure(clip) for clip in self.corpus.validation])
 
     def measure(self, clip: Clip, offset: int = 0) -> FaceFigures:
         """Figures of one clip dubbed with its own speech; offset: the clip's own AV offset in frames."""
-        return measure_clip(self.average.eval(), clip, self.openings, offset=offset, dtype=self.dtype)
+        return measure_clip(self.talker(), clip, self.openings, offset=offset)
 
     def picture(self) -> Image | None:
-        """Real and generated frames of the validation clips."""
-        clips = self.corpus.validation[:4]
-        return sample_sheet(self.average.eval(), clips, dtype=self.dtype) if clips else None
+        """Real and generated frames of the validation clips; None where there are none."""
+        return sample_sheet(self.talker(), self.corpus.validation[:4])
 
-    def save(self, folder: Path, facts: Mapping[str, object]) -> None:
+    def save(self, folder: Path, facts: Mapping[str, object]) -> Path:
         """Write talking_face.safetensors: the moving average."""
+        path = folder / "talking_face.safetensors"
         save_checkpoint(
-            folder / "talking_face.safetensors",
+            path,
             self.average,
             architecture="warping_generator",
             settings=to_mapping(self.settings.network),
             extra=facts,
             half=True,
         )
+        return path

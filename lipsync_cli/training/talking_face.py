@@ -1,0 +1,117 @@
+"""Training of G_L, the talking-face generator (paper, sections 3.3 and 3.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lipsync_cli.data.corpus import Corpus
+from lipsync_cli.data.layout import FRAMES_PER_SECOND, Clip
+from lipsync_cli.data.samples import WINDOW
+from lipsync_cli.losses.sync import stabilized_sync_loss, sync_scores
+from lipsync_cli.losses.total import TALKING_FACE, Coefficients
+from lipsync_cli.losses.triplet import adaptive_triplet_loss
+from lipsync_cli.regions import lower_half, mask_lower_half, to_network
+from lipsync_cli.speech.windows import MelWindows
+from lipsync_cli.training.compute import Compute
+from lipsync_cli.training.generator import (
+    GeneratorStage,
+    GeneratorTraining,
+    Judges,
+    Openings,
+    Shown,
+    silent_window,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TalkingFaceTraining(GeneratorTraining):
+    """Settings of the stage; the paper's are in configs/paper/talking_face.toml."""
+
+    silent_lip: str | None = None
+    """File, or name in the registry, of the silent-lip generator G_S; none: the registry's."""
+    coefficients: Coefficients = TALKING_FACE
+    """Of eq. 5."""
+
+
+class TalkingFaceStage(GeneratorStage):
+    """A `Stage`: all terms of eq. 5, with identity references that the frozen G_S has silenced.
+
+    The paper leaves open which reference d of eq. 4 and I_R of eq. 2 are: here the silenced one, which the
+    generator sees and could leak from.
+    """
+
+    file_name = "talking_face.safetensors"
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        settings: TalkingFaceTraining,
+        compute: Compute,
+        *,
+        judges: Judges,
+        openings: Openings,
+        silent_lip: nn.Module,
+    ) -> None:
+        """silent_lip: G_S, which hears mel windows and takes one reference."""
+        super().__init__(corpus, settings, compute, judges=judges, openings=openings)
+        self.silent_lip = compute.freeze(silent_lip)
+        self._silence = silent_window().to(compute.device)
+
+    @torch.no_grad()
+    def identity(self, pictures: Tensor) -> Tensor:
+        """What G_S makes of the references when it hears silence: the same faces with closed lips."""
+        silence = self._silence.expand(len(pictures), -1, -1, -1)
+        silenced: Tensor = self.silent_lip(silence, pictures[:, None], mask_lower_half(pictures))
+        return silenced
+
+    def terms(self, shown: Shown) -> dict[str, Tensor]:
+        """The terms of eq. 5 that count."""
+        needed = self.settings.coefficients.needed
+        terms = super().terms(shown)
+        if "sync" in needed:
+            scores = sync_scores(
+                self.avsyncnet,
+                shown.sync_mel,
+                generated=_lips(shown.generated),
+                target=_lips(shown.targets),
+                reference=_lips(shown.references),
+            )
+            terms["sync"] = stabilized_sync_loss(scores)
+        if "triplet" in needed:
+            terms["triplet"] = adaptive_triplet_loss(
+                shown.features, shown.generated, shown.targets, shown.references
+            )
+        return terms
+
+    def validate(self) -> dict[str, float]:
+        """Those of `FaceFigures`, and the mean cosine of AVSyncNet for generated and for real lips."""
+        figures = super().validate()
+        scores = [self._sync(clip) for clip in self.corpus.validation]
+        if scores:
+            figures["sync"] = sum(ours for ours, _ in scores) / len(scores)
+            figures["sync_real"] = sum(real for _, real in scores) / len(scores)
+        return figures
+
+    @torch.no_grad()
+    def _sync(self, clip: Clip) -> tuple[float, float]:
+        """Mean cosine of the windows of a clip's first 5 s, generated and real."""
+        talker, n_frames = self.talker(), min(clip.n_frames, 125) // WINDOW * WINDOW
+        crops = clip.crops(list(range(n_frames)))
+        closed = crops[clip.openings[:n_frames].argmin()]
+        ours = talker.speak(talker.hear(clip, 0)[:n_frames], talker.references(closed, closed), crops)
+        starts = [start / FRAMES_PER_SECOND for start in range(0, n_frames, WINDOW)]
+        mel = MelWindows(clip.read("mel")).starting(starts).to(self.compute.device)
+        generated, real = (
+            float(self.avsyncnet(_lips(to_network(faces).to(self.compute.device)), mel).mean())
+            for faces in (ours, crops)
+        )
+        return generated, real
+
+
+def _lips(faces: Tensor) -> Tensor:
+    """Faces of windows [B * 5, 3, S, S] -> their lower halves [B, 5, 3, S/2, S]."""
+    lips = lower_half(faces)
+    return lips.reshape(-1, WINDOW, *lips.shape[1:])
