@@ -81,6 +81,14 @@ class SyncNetV2(nn.Module):
         """Five whole frames or face crops [B, 3, 5, 224, 224], BGR in [0, 255] -> [B, 1024]."""
         return cast(Tensor, self.netfclip(self.netcnnlip(frames).flatten(1)))
 
+    def forward_aud(self, mfcc: Tensor) -> Tensor:
+        """`embed_speech` under its public name."""
+        return self.embed_speech(mfcc)
+
+    def forward_lip(self, frames: Tensor) -> Tensor:
+        """`embed_lips` under its public name."""
+        return self.embed_lips(frames)
+
     def forward(self, mfcc: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Speech and lips embeddings, [B, 1024] each."""
         return self.embed_speech(mfcc), self.embed_lips(frames)

@@ -1,7 +1,7 @@
 """Weights that people own already: recognised by the names of their parameters, read without running code.
 
-Known: Wav2Lip and its SyncNet_color (Rudrabha/Wav2Lip), SyncNet v2 (joonson/syncnet_python), torchvision's
-VGG-16 and VGG-19; as torch.save wrote them or as safetensors.
+Known: Wav2Lip and its SyncNet_color (Rudrabha/Wav2Lip), SyncNet v2 (joonson/syncnet_python), VQFR v1 and v2
+(TencentARC/VQFR), torchvision's VGG-16 and VGG-19; as torch.save wrote them or as safetensors.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lipsync_cli.errors import WeightsError
+from lipsync_cli.models.restorers.vqfr_v1 import VQFRv1
+from lipsync_cli.models.restorers.vqfr_v2 import VQFRv2
 from lipsync_cli.models.syncnet import SyncNetColor, SyncNetV2
 from lipsync_cli.models.vgg import VGGFeatures, VGGSettings
 from lipsync_cli.models.wav2lip import Wav2Lip
@@ -45,13 +47,17 @@ class _PublicNetwork:
     build: Callable[[], nn.Module]
 
 
+_WRAPPINGS = ("state_dict", "params_ema", "params")
+"""Where training scripts put the weights beside other things; averaged weights go before plain ones."""
 _VGG16 = VGGSettings(depths=(2, 2, 3, 3, 3))
-_PUBLIC: dict[str, _PublicNetwork] = {
+PUBLIC: dict[str, _PublicNetwork] = {
     "wav2lip": _PublicNetwork(("face_decoder_blocks.0.0.conv_block.0.weight",), Wav2Lip),
     "syncnet_color": _PublicNetwork(
         ("face_encoder.0.conv_block.0.weight", "audio_encoder.0.conv_block.0.weight"), SyncNetColor
     ),
     "syncnet_v2": _PublicNetwork(("netcnnlip.0.weight", "netcnnaud.0.weight"), SyncNetV2),
+    "vqfr_v1": _PublicNetwork(("main_decoder.align_func_dict.Level_32.dcn.weight",), VQFRv1),
+    "vqfr_v2": _PublicNetwork(("main_branch.align_func_dict.Level_32.dcn.weight",), VQFRv2),
     "vgg19": _PublicNetwork(("features.0.weight", "features.34.weight"), lambda: VGGFeatures(VGGSettings())),
     "vgg16": _PublicNetwork(("features.0.weight", "features.28.weight"), lambda: VGGFeatures(_VGG16)),
 }
@@ -60,19 +66,20 @@ _PUBLIC: dict[str, _PublicNetwork] = {
 def load_public(path: Path, architecture: str | None = None) -> nn.Module:
     """The network of a public checkpoint, with its weights, in eval mode, float32 on the CPU.
 
-    architecture (`wav2lip`, `syncnet_color`, `syncnet_v2`, `vgg16`, `vgg19`): what it has to be; None
-    takes any of these. A dict with `state_dict` is unwrapped and the prefix `module.` stripped. Raises
-    WeightsError when the file is missing, damaged, holds code, or is not of (that) one of these networks.
+    architecture (one of `PUBLIC`): what it has to be; None takes any. Wrappings (`state_dict`, `params_ema`,
+    `params`) are taken off and the prefix `module.` stripped. Raises WeightsError when the file is missing,
+    damaged, holds code, or is not of (that) one of these networks; SettingsError when it is of VQFR and
+    torchvision is not installed.
     """
-    if architecture is not None and architecture not in _PUBLIC:
-        raise WeightsError(f"no public network is called '{architecture}': known are {', '.join(_PUBLIC)}")
+    if architecture is not None and architecture not in PUBLIC:
+        raise WeightsError(f"no public network is called '{architecture}': known are {', '.join(PUBLIC)}")
     tensors = _state(path, _read(path))
-    found = next((name for name, net in _PUBLIC.items() if tensors.keys() >= set(net.parameters)), None)
+    found = next((name for name, net in PUBLIC.items() if tensors.keys() >= set(net.parameters)), None)
     if found is None:
-        raise WeightsError(f"{path}: the weights of none of these networks: {', '.join(_PUBLIC)}")
+        raise WeightsError(f"{path}: the weights of none of these networks: {', '.join(PUBLIC)}")
     if architecture not in (None, found):
         raise WeightsError(f"{path}: these are weights of '{found}', not of '{architecture}'")
-    network = _PUBLIC[found].build()
+    network = PUBLIC[found].build()
     if isinstance(network, VGGFeatures):
         tensors = network.own_weights(tensors)
     fill(network, tensors, path)
@@ -126,8 +133,9 @@ def _read_pickle(path: Path) -> object:
 
 def _state(path: Path, content: object) -> dict[str, Tensor]:
     """Name -> tensor, out of the wrappings that training scripts put around it."""
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
+    if isinstance(content, Mapping):
+        inner = next((content[key] for key in _WRAPPINGS if isinstance(content.get(key), Mapping)), None)
+        content = content if inner is None else inner
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise WeightsError(f"{path}: not a table of named weights (a state_dict)")
     return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
