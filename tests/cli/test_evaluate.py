@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from lipsync_cli.cli import app
+from lipsync_cli.faces.crop import crop_face
+from lipsync_cli.interfaces import Box, Frame, Image
+from lipsync_cli.media.reader import VideoReader
+from lipsync_cli.media.writer import VideoWriter
+from lipsync_cli.models.architectures import build
+from lipsync_cli.registry.checkpoint import save_checkpoint
+
+N = 30
+SETTINGS = {
+    "lips": {"size": [24, 48], "stem_width": 4, "widths": [4], "depths": [1], "strides": [2], "expansion": 1},
+    "speech": {"widths": [16], "depths": [1], "strides": [2], "outputs": 8},
+}
+
+
+@pytest.fixture(autouse=True)
+def root_logger() -> Iterator[None]:
+    """The command line configures the root logger; put it back."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
+
+
+@pytest.fixture(scope="module")
+def views(weights_folder: Path) -> list[Image]:
+    """The demo's portrait, its mouth stretched up and down as if it spoke."""
+    portrait = next(iter(VideoReader(weights_folder / "demo" / "portrait.jpg"))).image
+    return [crop_face(portrait, Box(62, 20, 402, 360 + 6 * np.sin(i / 2)), 240) for i in range(N)]
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sound") / "speech.wav"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.3, 0.3, N * 640).astype(np.float32), 16000)
+    return path
+
+
+Film = Callable[..., Path]
+
+
+@pytest.fixture
+def film(tmp_path: Path, views: list[Image], speech: Path) -> Film:
+    def write(name: str, pictures: list[Image] | None = None, *, sound: bool = True) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        options = {"width": 240, "height": 240, "rate": Fraction(25), "speech": speech if sound else None}
+        with VideoWriter(path, **options, preset="ultrafast") as writer:
+            for index, picture in enumerate(pictures or views):
+                writer.write(Frame(index, index / 25, picture))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def sync_network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained one: whatever it says, it says it in the right places."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("network") / "sync.safetensors"
+    save_checkpoint(path, build("avsyncnet", SETTINGS), architecture="avsyncnet", settings=SETTINGS)
+    return path
+
+
+def _run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        app.main(["eval", *(str(argument) for argument in arguments)])
+    return int(ended.value.code or 0)
+
+
+def test_two_folders_give_a_table_a_json_and_a_csv(
+    film: Film, sync_network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    film("real/one.mp4")
+    film("made/one.mp4")
+    film("made/lonely.mp4")
+    film("real/blank.mp4")
+    film("made/blank.mp4", [np.zeros((240, 240, 3), np.uint8)] * N)
+    folders = ("--generated", tmp_path / "made", "--reference", tmp_path / "real")
+    outputs = (
+        "--json",
+        tmp_path / "out.json",
+        "--csv",
+        tmp_path / "out.csv",
+        "--series",
+        tmp_path / "openings",
+    )
+    assert _run(*folders, *outputs, "--sync-network", sync_network, "--paper") == 0
+    text = capsys.readouterr().out
+    assert "1 clips measured, 2 left out" in text
+    assert "32.64" in text
+    values = json.loads((tmp_path / "out.json").read_text())
+    assert values["metrics"]["ssim"]["mean"] == pytest.approx(1.0)
+    assert values["metrics"]["ssim"]["n"] == 1
+    assert -15 <= values["metrics"]["offset"]["mean"] <= 15
+    whole = {each["clip"]: each["reason"] for each in values["left_out"] if each["what"] == "all"}
+    assert set(whole) == {"blank", "lonely"}
+    assert "no frame of it has a face" in whole["blank"]
+    assert len(values["settings"]["sync_network_sha256"]) == 64
+    rows = list(csv.DictReader((tmp_path / "out.csv").open()))
+    assert [row["clip"] for row in rows] == ["one", "blank", "lonely"]
+    assert len((tmp_path / "openings" / "one.csv").read_text().splitlines()) == N + 1
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["out.csv", "out.json"]
+
+
+@pytest.mark.slow
+def test_processes_side_by_side_measure_the_same(film: Film, tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        film(f"made/{name}.mp4")
+    folders = ("--generated", tmp_path / "made", "--reference", tmp_path / "made", "--sync-network", "none")
+    assert _run(*folders, "--json", tmp_path / "one.json") == 0
+    assert _run(*folders, "--json", tmp_path / "two.json", "--workers", 2) == 0
+    one, two = (json.loads((tmp_path / name).read_text()) for name in ("one.json", "two.json"))
+    assert one["clips"] == two["clips"]
+    assert "offset" not in one["metrics"]
+
+
+def test_all_clips_bad_ends_with_7_and_keeps_nothing(
+    film: Film, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    film("real/one.mp4")
+    film("made/other.mp4")
+    folders = ("--generated", tmp_path / "made", "--reference", tmp_path / "real", "--sync-network", "none")
+    assert _run(*folders, "--json", tmp_path / "out.json") == 7
+    message = capsys.readouterr().err
+    assert "none of 2 clips could be measured" in message
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_a_single_video_is_told_second_by_second(
+    film: Film, sync_network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = film("one.mp4")
+    assert _run("--video", video, "--sync-network", sync_network, "--json", tmp_path / "out.json") == 0
+    text = capsys.readouterr().out
+    assert "offset" in text
+    assert "second  score  offset" in text
+    (clip,) = json.loads((tmp_path / "out.json").read_text())["clips"]
+    assert len(clip["sync"]["scores"]) == 31
+    assert len(clip["sync"]["seconds"]) == 2
+
+
+def test_a_video_without_sound_or_face_ends_with_its_own_code(
+    film: Film, sync_network: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mute = film("mute.mp4", sound=False)
+    blank = film("blank.mp4", [np.zeros((240, 240, 3), np.uint8)] * N)
+    assert _run("--video", mute, "--sync-network", sync_network) == 3
+    assert _run("--video", blank, "--sync-network", sync_network) == 4
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 2
+    assert "no sound" in errors[0]
+    assert "no frame of it has a face" in errors[1]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--generated", "x"],
+        ["--reference", "x"],
+        ["--video", "a.mp4", "--generated", "x", "--reference", "y"],
+    ],
+)
+def test_anything_but_two_folders_or_a_video_is_wrong_usage(arguments: list[str]) -> None:
+    assert _run(*arguments) == 2
+
+
+def test_bad_networks_files_and_places_are_told_before_any_work(
+    film: Film, sync_network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = film("made/one.mp4")
+    folders = ("--generated", tmp_path / "made", "--reference", tmp_path / "made")
+    text = tmp_path / "text.safetensors"
+    text.write_text("no network")
+    assert _run(*folders, "--sync-network", text) == 5
+    assert _run(*folders, "--sync-network", tmp_path / "absent.safetensors") == 5
+    assert _run("--video", video, "--sync-network", sync_network, "--syncnet-v2", text) == 5
+    assert _run(*folders, "--sync-network", "none", "--json", tmp_path / "absent" / "out.json") == 7
+    assert _run(*folders, "--sync-network", "none", "--own-offset", "soon") == 6
+    offsets = tmp_path / "offsets.toml"
+    offsets.write_text('one = "late"\n')
+    assert _run(*folders, "--sync-network", "none", "--own-offset", offsets) == 6
+    assert len(capsys.readouterr().err.splitlines()) == 6
+
+
+def test_own_offsets_come_from_a_file_by_stem(film: Film, tmp_path: Path) -> None:
+    film("made/one.mp4")
+    film("made/two.mp4")
+    offsets = tmp_path / "offsets.toml"
+    offsets.write_text("two = 3\n")
+    folders = ("--generated", tmp_path / "made", "--reference", tmp_path / "made", "--sync-network", "none")
+    assert _run(*folders, "--own-offset", offsets, "--json", tmp_path / "out.json") == 0
+    clips = json.loads((tmp_path / "out.json").read_text())["clips"]
+    assert {clip["clip"]: clip["own_offset"] for clip in clips} == {"one": 0.0, "two": 3.0}
