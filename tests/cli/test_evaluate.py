@@ -112,7 +112,7 @@ def test_two_folders_give_a_table_a_json_and_a_csv(
     assert set(whole) == {"blank", "lonely"}
     assert "no frame of it has a face" in whole["blank"]
     assert len(values["settings"]["sync_network_sha256"]) == 64
-    rows = list(csv.DictReader((tmp_path / "out.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
     assert [row["clip"] for row in rows] == ["one", "blank", "lonely"]
     assert len((tmp_path / "openings" / "one.csv").read_text().splitlines()) == N + 1
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["out.csv", "out.json"]
