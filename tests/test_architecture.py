@@ -39,7 +39,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": BASE | {"data", "models", "losses", "registry", "speech"},
     "evaluation": BASE | {"data", "metrics", "media", "speech", "faces"},
     "assembly": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS,
-    "cli": {"assembly", "registry", "errors", "settings"} | JOBS,
+    "assembly_training": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS,
+    "cli": {"assembly", "assembly_training", "registry", "errors", "settings"} | JOBS,
 }
 """Part of the package -> the other parts that it may import, at the top of a file or inside a function."""
 

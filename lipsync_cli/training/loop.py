@@ -57,9 +57,15 @@ class LoopSettings:
 class Stage(Protocol[Batch]):
     """What is trained: one of avsyncnet, lip_reader, gs, gl."""
 
-    networks: Mapping[str, nn.Module]
-    """All that has weights or statistics that change."""
-    optimizers: Mapping[str, Optimizer]
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """All that has weights or statistics that change."""
+        ...
+
+    @property
+    def optimizers(self) -> Mapping[str, Optimizer]:
+        """By name."""
+        ...
 
     def draw(self, step: int) -> Batch:
         """The samples of a step; called in a second thread, so it must not touch networks."""

@@ -1,0 +1,52 @@
+"""`lipsync prepare`: from a folder of videos to the cache that training reads."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lipsync_cli.cli import console
+from lipsync_cli.errors import DataError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command()(prepare)
+
+
+def prepare(
+    folder: Annotated[Path, typer.Argument(help="Videos of talking people: FOLDER/SPEAKER/CLIP.mp4.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the cache.")],
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one for each core.")] = None,
+    image_size: Annotated[int, typer.Option(help="Pixels of a face's side.")] = 96,
+) -> None:
+    """Cut faces out of the videos of FOLDER and store them with what is heard, for `lipsync train`.
+
+    Stopped and started again, it goes on where it was. Clips without a face or sound are left out;
+    CACHE/log.jsonl says why (remove it to try them again).
+    """
+    from lipsync_cli.assembly_training import prepare_folder
+
+    n_clips, outcomes = prepare_folder(
+        folder, output, image_size=image_size, workers=workers or os.cpu_count() or 1
+    )
+    reasons = []
+    n_done = 0
+    try:
+        with console.progress("preparing", n_clips) as advance:
+            for outcome in outcomes:
+                n_done += 1
+                if outcome.reason:
+                    reasons.append(outcome.reason)
+                advance(1)
+    except KeyboardInterrupt:
+        console.message(f"stopped after {n_done} of {n_clips} clips: the same command goes on from here")
+        raise
+    log = output / "log.jsonl"
+    if len(reasons) == n_clips:
+        raise DataError(f"{folder}: none of its {n_clips} clips can be used, see {log} ({reasons[0]})")
+    left_out = f"{len(reasons)} left out (see {log})" if reasons else "none left out"
+    console.result(f"{n_clips} clips: {n_clips - len(reasons)} prepared, {left_out}")

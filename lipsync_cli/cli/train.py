@@ -1,0 +1,172 @@
+"""`lipsync train`: one stage of the training, into a folder from which it can go on."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from lipsync_cli.cli import console
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+
+    from lipsync_cli.training.loop import Progress
+
+Tell = Callable[["Progress"], None]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command()(train)
+
+
+def train(
+    stage: Annotated[
+        Literal["avsyncnet", "gs", "gl", "lip_reader"],
+        typer.Option(help="gs: silent-lip generator, gl: talking-face generator."),
+    ],
+    data: Annotated[Path, typer.Option(help="A cache of `lipsync prepare`.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, state, log, figures, samples.")],
+    config: Annotated[
+        str | None, typer.Option(help="Settings: a TOML file, or one of default, small, paper.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting (repeatable).")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps in all.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of samples, dropout and first weights.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    avsyncnet: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Trained by stage avsyncnet (for gs, gl).")
+    ] = None,
+    silent_lip: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Trained by stage gs (for gl of the paper).")
+    ] = None,
+    lip_reader: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Trained by stage lip_reader (for the default generator)."),
+    ] = None,
+    vgg: Annotated[
+        str | None, typer.Option(metavar="FILE", help="VGG-19 or VGG-16 (for gs, gl of the paper).")
+    ] = None,
+    device: Annotated[Literal["auto", "cuda", "mps", "cpu"], typer.Option(help="Where to compute.")] = "auto",
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"], typer.Option(help="What networks compute in.")
+    ] = "auto",
+    log_every: Annotated[
+        int, typer.Option(min=1, help="Steps between lines of progress where stderr is no terminal.")
+    ] = 50,
+) -> None:
+    """Train one stage. Ctrl-C saves the state; the same command with --resume goes on."""
+    from lipsync_cli.assembly_training import TrainJob, plan_training
+    from lipsync_cli.training.stages import AskedSettings
+
+    flags = {
+        "loop.steps": steps,
+        "loop.seed": seed,
+        "avsyncnet": avsyncnet,
+        "silent_lip": silent_lip,
+        "lip_reader": lip_reader,
+        "vgg": vgg,
+    }
+    asked = AskedSettings(stage=stage, config=config, overrides=tuple(set_ or ()), flags=flags)
+    job = TrainJob(asked=asked, data=data, folder=out, resume=resume, device=device, precision=precision)
+    training = plan_training(job)
+    for note in training.notes:
+        console.message(note)
+    with _stop_signal() as received, _teller(stage, log_every) as tell:
+        done = training.go(tell, lambda: bool(received))
+    n_steps = training.run.settings.steps
+    if done < n_steps:
+        console.message(f"stopped after {done} of {n_steps} steps: --resume goes on from here")
+        raise typer.Exit(128 + received[0])
+    checkpoint = next(out.glob("*.safetensors"), out)
+    console.result(f"{stage}: {done} steps, {checkpoint}")
+
+
+@contextmanager
+def _stop_signal() -> Iterator[list[int]]:
+    """Fills with the number of the first SIGINT or SIGTERM; a second one interrupts at once."""
+    received: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+        console.message("stopping after this step (once more: at once, back to the last save)")
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _teller(stage: str, log_every: int) -> Iterator[Tell]:
+    """Tells of progress on stderr: a bar on a terminal, else a line every few steps; figures as they come."""
+    with _bars() as bars:
+        task = bars.add_task(stage, total=None, losses="")
+        pace: _Pace | None = None
+
+        def tell(progress: Progress) -> None:
+            nonlocal pace
+            if pace is None:
+                pace = _Pace(progress.step)
+                bars.reset(task, completed=progress.step, total=progress.steps)
+            bars.update(task, completed=progress.step, losses=_listed(progress.losses))
+            if bars.disable and (progress.step % log_every == 0 or progress.step == progress.steps):
+                losses = _listed(progress.losses)
+                console.message(
+                    f"step {progress.step}/{progress.steps}  {losses}  {pace.told(progress)}".rstrip()
+                )
+            if progress.figures:
+                console.message(f"step {progress.step}: {_listed(progress.figures)}")
+
+        yield tell
+
+
+class _Pace:
+    """Seconds a step since the first that was told of, and the time left."""
+
+    def __init__(self, first: int) -> None:
+        self._first = first
+        self._began = time.monotonic()
+
+    def told(self, progress: Progress) -> str:
+        """Empty at the first step."""
+        done = progress.step - self._first
+        if done == 0:
+            return ""
+        pace = (time.monotonic() - self._began) / done
+        left = timedelta(seconds=round(pace * (progress.steps - progress.step)))
+        return f"{pace:.2f} s a step, {left} left"
+
+
+@contextmanager
+def _bars() -> Iterator[Bars]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    stderr = console.messages()
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[losses]}", markup=False),
+    )
+    with Progress(*columns, console=stderr, disable=not stderr.is_terminal) as bars:
+        yield bars
+
+
+def _listed(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3g}" for name, value in values.items())
