@@ -1,7 +1,8 @@
 """Weights that people own already: recognised by the names of their parameters, read without running code.
 
 Known: Wav2Lip and its SyncNet_color (Rudrabha/Wav2Lip), SyncNet v2 (joonson/syncnet_python), VQFR v1 and v2
-(TencentARC/VQFR), torchvision's VGG-16 and VGG-19; as torch.save wrote them or as safetensors.
+(TencentARC/VQFR), GFPGAN v1.3 and v1.4 (TencentARC/GFPGAN), GPEN-BFR-512 (yangxy/GPEN), torchvision's VGG-16
+and VGG-19; as torch.save wrote them or as safetensors.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lipsync_cli.errors import WeightsError
+from lipsync_cli.models.restorers.gfpgan import GFPGAN
+from lipsync_cli.models.restorers.gpen import GPEN
 from lipsync_cli.models.restorers.vqfr_v1 import VQFRv1
 from lipsync_cli.models.restorers.vqfr_v2 import VQFRv2
 from lipsync_cli.models.syncnet import SyncNetColor, SyncNetV2
@@ -58,6 +61,8 @@ PUBLIC: dict[str, _PublicNetwork] = {
     "syncnet_v2": _PublicNetwork(("netcnnlip.0.weight", "netcnnaud.0.weight"), SyncNetV2),
     "vqfr_v1": _PublicNetwork(("main_decoder.align_func_dict.Level_32.dcn.weight",), VQFRv1),
     "vqfr_v2": _PublicNetwork(("main_branch.align_func_dict.Level_32.dcn.weight",), VQFRv2),
+    "gfpgan": _PublicNetwork(("stylegan_decoder.constant_input.weight", "conv_body_first.weight"), GFPGAN),
+    "gpen": _PublicNetwork(("generator.input.input", "final_linear.0.weight"), GPEN),
     "vgg19": _PublicNetwork(("features.0.weight", "features.34.weight"), lambda: VGGFeatures(VGGSettings())),
     "vgg16": _PublicNetwork(("features.0.weight", "features.28.weight"), lambda: VGGFeatures(_VGG16)),
 }

@@ -106,8 +106,8 @@ def test_unknown_parameters_list_the_known_networks(tmp_path: Path) -> None:
     as_plain_state({"weight": torch.zeros(1)}, tmp_path / "mine.pth")
     with pytest.raises(WeightsError, match=r"mine\.pth: the weights of none of .*: wav2lip, syncnet_color"):
         load_public(tmp_path / "mine.pth")
-    with pytest.raises(WeightsError, match="no public network is called 'gfpgan'"):
-        load_public(tmp_path / "mine.pth", "gfpgan")
+    with pytest.raises(WeightsError, match="no public network is called 'codeformer'"):
+        load_public(tmp_path / "mine.pth", "codeformer")
 
 
 @pytest.mark.parametrize("content", [torch.zeros(3), {"state_dict": 3}, [1, 2]])

@@ -1,0 +1,92 @@
+"""GPEN: no output of the public code is at hand, so its parts are checked against their definitions."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from lipsync_cli.models.restorers import gpen
+from lipsync_cli.models.restorers.gpen import GPEN
+from lipsync_cli.registry.public import load_public
+
+TAPS = [1 / 8, 3 / 8, 3 / 8, 1 / 8]
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return GPEN().eval().requires_grad_(False)
+
+
+def along(signal: list[float], *, before: int, after: int) -> list[float]:
+    """The binomial filter along one row."""
+    padded = [0.0] * before + signal + [0.0] * after
+    return [sum(t * v for t, v in zip(TAPS, padded[i : i + 4], strict=True)) for i in range(len(padded) - 3)]
+
+
+def test_names_are_those_of_the_public_source(network):
+    names = set(network.state_dict())
+    assert {"generator.input.input", "generator.style.8.bias", "final_linear.0.weight"} <= names
+    assert {
+        "ecd0.0.0.weight",
+        "ecd0.0.1.bias",
+        "ecd7.0.0.kernel",
+        "ecd7.0.1.weight",
+        "ecd7.0.2.bias",
+    } <= names
+    for i in range(14):
+        layer = f"generator.convs.{i}."
+        assert {layer + "conv.weight", layer + "noise.weight", layer + "activate.bias"} <= names
+        assert (layer + "conv.blur.kernel" in names) == (i % 2 == 0)
+    assert {f"generator.to_rgbs.{i}.upsample.kernel" for i in range(7)} <= names
+    assert "generator.to_rgb1.upsample.kernel" not in names
+    assert network.state_dict()["generator.convs.13.conv.weight"].shape == (1, 64, 128, 3, 3)
+    assert network.state_dict()["final_linear.0.weight"].shape == (512, 512 * 16)
+
+
+def test_the_picture_is_enlarged_by_zeros_and_the_binomial_filter():
+    row = [1.0, -2.0, 5.0]
+    spread = [value for pair in zip(row, [0.0] * 3, strict=True) for value in pair]
+    expected = 2 * torch.tensor(along(spread, before=2, after=1))
+    picture = torch.tensor(row).expand(1, 2, 3, 3)
+    enlarged = gpen._Enlarge()(picture)
+    assert enlarged.shape == (1, 2, 6, 6)
+    torch.testing.assert_close(enlarged[0, 0, 2], expected)  # a middle row: the filter's sum is 1 there
+
+
+def test_the_encoder_blurs_before_it_halves():
+    layer = gpen._EncoderLayer(1, 1, 3, down=True).requires_grad_(False)
+    layer[1].weight[:] = 0
+    layer[1].weight[0, 0, 1, 1] = 3.0  # kept times sqrt(inputs) * kernel
+    x = torch.rand(1, 1, 8, 8)
+    blurred = F.conv2d(F.pad(x, (2, 2, 2, 2)), (torch.tensor(TAPS)[:, None] * torch.tensor(TAPS))[None, None])
+    torch.testing.assert_close(layer(x), blurred[..., 1:-1:2, 1:-1:2] * 2**0.5)
+
+
+def test_a_modulated_kernel_has_unit_norm_whatever_the_style():
+    conv = gpen._ModulatedConv(4, 3, 3).requires_grad_(False)
+    impulse = torch.zeros(2, 4, 5, 5)
+    impulse[:, :, 2, 2] = torch.eye(4)[1]
+    style = torch.randn(2, gpen.STYLE)
+    scale = conv.modulation(style)
+    kernels = conv.weight * scale[:, None, :, None, None]
+    kernels = kernels / kernels.square().sum((2, 3, 4), keepdim=True).sqrt()
+    seen = conv(impulse, style)[:, :, 1:4, 1:4]
+    torch.testing.assert_close(seen, kernels[:, :, 1].flip(-1, -2), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_faces_come_back_in_their_own_size(network):
+    with torch.inference_mode():
+        output = network(torch.zeros(1, 3, 512, 512))
+    assert output.shape == (1, 3, 512, 512)
+    assert output.isfinite().all()
+
+
+def test_public_files_are_recognised(network, tmp_path):
+    torch.save(network.state_dict(), tmp_path / "GPEN-BFR-512.pth")
+    loaded = load_public(tmp_path / "GPEN-BFR-512.pth", "gpen")
+    assert isinstance(loaded, GPEN)
+    assert torch.equal(loaded.final_linear[0].weight, network.final_linear[0].weight)
