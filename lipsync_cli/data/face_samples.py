@@ -46,10 +46,10 @@ class FaceSampling:
     open_share: float = 0.5
     """Share of the targets that are drawn from the most open third of the clip."""
     any_for_closed: float = 0.33
-    """Share of the samples whose closed reference is any frame (reference dropout)."""
+    """Share of the samples whose closed reference is any frame, half of them an open one (reference dropout)."""
     closed_for_open: float = 0.33
     """Share of the samples whose open reference is the closed one again (a still image)."""
-    silent_share: float = 0.04
+    silent_share: float = 0.08
     """Share of the samples that hear silence and show a closed mouth."""
 
 
@@ -145,7 +145,9 @@ def _draw_references(
         return int(rng.choice(free if free else frames))
 
     n = len(order)
-    closed = draw(order if rng.random() < sampling.any_for_closed else order[: max(n // 6, 1)])
+    closed = draw(order[: max(n // 6, 1)])
+    if rng.random() < sampling.any_for_closed:
+        closed = draw(order[n - max(n // 3, 1) :] if rng.random() < 0.5 else order)
     if rng.random() < sampling.closed_for_open:
         return closed, closed
     return closed, draw(order[n - max(n // 8, 1) :])
