@@ -237,9 +237,9 @@ def _vgg(settings: GeneratorTraining) -> nn.Module | None:
             keys = " and ".join(f"coefficients.{name}" for name in needed)
             zeros = " ".join(f"--set coefficients.{name}=0" for name in needed)
             raise SettingsError(
-                f"{keys} need a VGG: put torchvision's {VGG_FILES[0]} (the paper's VGG-19), or a VGG-16 that "
-                f"weights/scripts/convert_vgg16.py made (vgg16.safetensors), into {cache_folder()}, or name "
-                f"one with --vgg FILE; to train without it: {zeros}"
+                f"a VGG is needed for {keys}: put torchvision's {VGG_FILES[0]} (the paper's VGG-19), or a "
+                f"VGG-16 that weights/scripts/convert_vgg16.py made (vgg16.safetensors), into "
+                f"{cache_folder()}, or name one with --vgg FILE; to train without it: {zeros}"
             )
         path = found
     network = load_public(path)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from statistics import median
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -116,19 +118,15 @@ def _teller(stage: str, log_every: int) -> Iterator[Tell]:
     """Tells of progress on stderr: a bar on a terminal, else a line every few steps; figures as they come."""
     with _bars() as bars:
         task = bars.add_task(stage, total=None, losses="")
-        pace: _Pace | None = None
+        pace = _Pace()
 
         def tell(progress: Progress) -> None:
-            nonlocal pace
-            if pace is None:
-                pace = _Pace(progress.step)
+            losses, speed = _listed(progress.losses), pace.told(progress)
+            if bars.tasks[task].total is None:
                 bars.reset(task, completed=progress.step, total=progress.steps)
-            bars.update(task, completed=progress.step, losses=_listed(progress.losses))
+            bars.update(task, completed=progress.step, losses=losses)
             if bars.disable and (progress.step % log_every == 0 or progress.step == progress.steps):
-                losses = _listed(progress.losses)
-                console.message(
-                    f"step {progress.step}/{progress.steps}  {losses}  {pace.told(progress)}".rstrip()
-                )
+                console.message(f"step {progress.step}/{progress.steps}  {losses}  {speed}")
             if progress.figures:
                 console.message(f"step {progress.step}: {_listed(progress.figures)}")
 
@@ -136,18 +134,18 @@ def _teller(stage: str, log_every: int) -> Iterator[Tell]:
 
 
 class _Pace:
-    """Seconds a step since the first that was told of, and the time left."""
+    """Seconds a step and the time left, by the middle one of the last steps: validations do not count."""
 
-    def __init__(self, first: int) -> None:
-        self._first = first
-        self._began = time.monotonic()
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+        self._seconds: deque[float] = deque(maxlen=50)
 
     def told(self, progress: Progress) -> str:
-        """Empty at the first step."""
-        done = progress.step - self._first
-        if done == 0:
-            return ""
-        pace = (time.monotonic() - self._began) / done
+        """Call it after every step."""
+        now = time.monotonic()
+        self._seconds.append(now - self._last)
+        self._last = now
+        pace = median(self._seconds)
         left = timedelta(seconds=round(pace * (progress.steps - progress.step)))
         return f"{pace:.2f} s a step, {left} left"
 

@@ -110,7 +110,9 @@ def forget_after(folder: Path, step: int) -> None:
         if file.is_file():
             lines = file.read_text(encoding="utf-8").splitlines()
             kept = [line for line in lines if step_of(line) <= step]
-            if kept != lines:
+            if not kept:
+                file.unlink()
+            elif kept != lines:
                 write_bytes(file, ("\n".join(kept) + "\n").encode())
 
 
