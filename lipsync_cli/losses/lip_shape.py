@@ -6,6 +6,7 @@ It is to shape what a sync network is to time, and is harder to please by a patt
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,11 +15,38 @@ UNIT = 12 / 96
 """Points are compared in units of 12 pixels of a 96 pixel face."""
 
 
-def lip_shape_loss(reader: Callable[[Tensor], Tensor], generated: Tensor, target: Tensor) -> Tensor:
-    """L1 between the points that the reader sees in generated and in real lower halves [B, 3, S/2, S].
+INNER_LIPS = (35, 25)
+"""Places of the middle points of the inner lips (mesh468 13 and 14) among the lip points."""
 
-    reader: lower halves -> points [B, N, 2] over the face's side; its weights must be frozen. -> []
+
+@dataclass(frozen=True)
+class LipShapeLosses:
+    """Both compare what the reader sees in generated and in real lips. []"""
+
+    points: Tensor
+    """L1 of the points. L1 alone asks for the median of what the speech allows: mouths that open too little."""
+    spread: Tensor
+    """L1 of the openings' standard deviations over the frames of each clip: mouths open as far as real ones."""
+
+
+def lip_shape_losses(
+    reader: Callable[[Tensor], Tensor], generated: Tensor, target: Tensor, n_frames: int
+) -> LipShapeLosses:
+    """Compare shapes of lips, in `UNIT`.
+
+    reader: lower halves [B, 3, S/2, S] -> points [B, N, 2] over the face's side; its weights must be frozen.
+    The B pictures are clips of n_frames each.
     """
     with torch.no_grad():
-        wanted = reader(target)
-    return (reader(generated) - wanted).abs().mean() / UNIT
+        wanted = reader(target) / UNIT
+    read = reader(generated) / UNIT
+    spread = _spread(read, n_frames) - _spread(wanted, n_frames)
+    return LipShapeLosses(points=(read - wanted).abs().mean(), spread=spread.abs().mean())
+
+
+def _spread(points: Tensor, n_frames: int) -> Tensor:
+    """Standard deviation of the opening over each clip's frames, [B / n_frames]."""
+    upper, lower = (points[:, place] for place in INNER_LIPS)
+    # the root's slope is infinite at 0
+    opening = ((upper - lower).square().sum(dim=1) + 1e-6).sqrt().unflatten(0, (-1, n_frames))
+    return (opening.var(dim=1, correction=0) + 1e-6).sqrt()

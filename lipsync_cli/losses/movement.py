@@ -60,5 +60,7 @@ def discriminator_hinge(real: Tensor, fake: Tensor) -> Tensor:
 
 def feature_matching(real: list[Tensor], fake: list[Tensor]) -> Tensor:
     """Mean L1 between the discriminator's features of real (constant) and generated pictures. -> []"""
-    distances = [(of_fake - of_real.detach()).abs().mean() for of_real, of_fake in zip(real, fake, strict=True)]
+    distances = [
+        (of_fake - of_real.detach()).abs().mean() for of_real, of_fake in zip(real, fake, strict=True)
+    ]
     return torch.stack(distances).mean()

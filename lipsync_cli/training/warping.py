@@ -20,7 +20,7 @@ from lipsync_cli.data.corpus import Corpus, CorpusSettings, step_rng
 from lipsync_cli.data.face_samples import FaceBatch, FaceSampling, draw_face_batch
 from lipsync_cli.data.layout import Clip
 from lipsync_cli.interfaces import Image
-from lipsync_cli.losses.lip_shape import UNIT, lip_shape_loss
+from lipsync_cli.losses.lip_shape import UNIT, lip_shape_losses
 from lipsync_cli.losses.movement import (
     discriminator_hinge,
     feature_matching,
@@ -53,6 +53,8 @@ class WarpingCoefficients:
     pixel: float = 4.0
     gradient: float = 4.0
     lip_shape: float = 1.0
+    spread: float = 0.5
+    """Of the openings' spread over a clip's frames."""
     heard_shape: float = 0.5
     """Of the lip points read from the speech alone, which only teaches the speech encoder."""
     flow: float = 1.92
@@ -180,10 +182,14 @@ class WarpingStage:
     ) -> dict[str, Tensor]:
         weight = movement_weight(targets, references[:, 0])
         half = targets.shape[-1] // 2
+        lips = lip_shape_losses(
+            self._read, lower_half(generated), lower_half(targets), batch.targets.shape[1]
+        )
         return {
             "pixel": weighted_l1(generated, targets, weight),
             "gradient": weighted_gradient_l1(generated, targets, weight, half - 4),
-            "lip_shape": lip_shape_loss(self._read, lower_half(generated), lower_half(targets)),
+            "lip_shape": lips.points,
+            "spread": lips.spread,
         }
 
     def _read(self, lips: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lipsync_cli.losses import movement
-from lipsync_cli.losses.lip_shape import lip_shape_loss
+from lipsync_cli.losses.lip_shape import INNER_LIPS, lip_shape_losses
 
 
 def test_the_mouth_window_of_a_96_pixel_face_is_48_by_72():
@@ -93,20 +93,36 @@ def test_gradients_of_the_weighted_losses_are_those_of_finite_differences():
     assert torch.autograd.gradcheck(lambda g: movement.weighted_gradient_l1(g, target, weight, 1), generated)
 
 
-def corner(lips: torch.Tensor) -> torch.Tensor:
-    """A reader of one point that is brightness across and down."""
-    return torch.stack([lips[:, 0].mean(dim=(1, 2)), lips[:, 1].mean(dim=(1, 2))], dim=1)[:, None]
+def reader(lips: torch.Tensor) -> torch.Tensor:
+    """40 points: all lie at the brightness of red, but the lower inner lip is lower by that of green."""
+    points = lips[:, 0].mean(dim=(1, 2))[:, None, None].expand(-1, 40, 2)
+    is_lower = torch.zeros(40, 2)
+    is_lower[INNER_LIPS[1], 1] = 1
+    return points + lips[:, 1].mean(dim=(1, 2))[:, None, None] * is_lower
 
 
 def test_lip_shape_is_measured_in_units_of_12_pixels_of_96():
-    generated, target = torch.zeros(1, 3, 48, 96), torch.zeros(1, 3, 48, 96)
-    generated[:, 0] = 12 / 96  # the point lies 12 pixels further to the right
-    assert lip_shape_loss(corner, generated, target).item() == pytest.approx((1 + 0) / 2)
+    generated, target = torch.zeros(2, 3, 48, 96), torch.zeros(2, 3, 48, 96)
+    generated[:, 0] = 12 / 96  # all points lie 12 pixels further to the right and down
+    losses = lip_shape_losses(reader, generated, target, 2)
+    assert losses.points.item() == pytest.approx(1)
+    assert losses.spread.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_spread_compares_how_far_the_openings_of_each_clip_vary():
+    """Two clips of two frames: openings 0 and 24 pixels (deviation 1 unit) against 12 and 12, and equal ones."""
+    generated, target = torch.zeros(4, 3, 48, 96), torch.zeros(4, 3, 48, 96)
+    target[:, 1] = torch.tensor([0, 24 / 96, 0, 24 / 96])[:, None, None]
+    generated[:, 1] = torch.tensor([12 / 96, 12 / 96, 0, 24 / 96])[:, None, None]
+    losses = lip_shape_losses(reader, generated, target, 2)
+    assert losses.spread.item() == pytest.approx((1 + 0) / 2, abs=2e-3)
 
 
 def test_lip_shape_gives_a_gradient_to_the_generated_lips_only():
-    generated, target = (torch.rand(2, 3, 48, 96, requires_grad=True) for _ in range(2))
-    lip_shape_loss(corner, generated, target).backward()
+    generated, target = (torch.rand(4, 3, 48, 96, requires_grad=True) for _ in range(2))
+    losses = lip_shape_losses(reader, generated, target, 2)
+    (losses.points + losses.spread).backward()
     assert target.grad is None
     assert generated.grad is not None
+    assert generated.grad.isfinite().all()
     assert generated.grad.abs().sum() > 0
