@@ -24,9 +24,9 @@ class LipShapeLosses:
     """Both compare what the reader sees in generated and in real lips. []"""
 
     points: Tensor
-    """L1 of the points. L1 alone asks for the median of what the speech allows: mouths that open too little."""
+    """L1 of the points. Alone it asks for the median of what the speech allows: too little opening."""
     spread: Tensor
-    """L1 of the openings' standard deviations over the frames of each clip: mouths open as far as real ones."""
+    """L1 of the openings' standard deviations over each clip's frames: mouths open as far as real ones."""
 
 
 def lip_shape_losses(

@@ -32,7 +32,8 @@ def weighted_l1(generated: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
 
 def weighted_gradient_l1(generated: Tensor, target: Tensor, weight: Tensor, first_row: int) -> Tensor:
-    """Mean of weight * |difference of neighbouring pixels' steps|, across and down, from first_row on. -> []"""
+    """Mean of weight * |difference of neighbouring pixels' steps|, across and down, from
+    first_row on. -> []"""
     generated, target, weight = (x[:, :, first_row:] for x in (generated, target, weight))
     error = generated - target
     across = (error[..., 1:] - error[..., :-1]).abs() * weight[..., 1:]

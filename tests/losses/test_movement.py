@@ -110,7 +110,7 @@ def test_lip_shape_is_measured_in_units_of_12_pixels_of_96():
 
 
 def test_spread_compares_how_far_the_openings_of_each_clip_vary():
-    """Two clips of two frames: openings 0 and 24 pixels (deviation 1 unit) against 12 and 12, and equal ones."""
+    """Two clips of two frames: openings 0 and 24 pixels (deviation 1 unit) against 12 and 12; equal ones."""
     generated, target = torch.zeros(4, 3, 48, 96), torch.zeros(4, 3, 48, 96)
     target[:, 1] = torch.tensor([0, 24 / 96, 0, 24 / 96])[:, None, None]
     generated[:, 1] = torch.tensor([12 / 96, 12 / 96, 0, 24 / 96])[:, None, None]
