@@ -18,7 +18,7 @@ from lipsync_cli.dubbing.references import References
 from lipsync_cli.faces.crop import crop_face
 from lipsync_cli.faces.paste import paste_face
 from lipsync_cli.faces.track import FaceTrack
-from lipsync_cli.interfaces import Box, FaceGenerator, Frame, FrameStream, Image, Restorer, Speech
+from lipsync_cli.interfaces import Box, FaceGenerator, Frame, FrameStream, Image, Speech
 from lipsync_cli.regions import mask_lower_half, to_image, to_network
 
 Item = TypeVar("Item")
@@ -50,7 +50,9 @@ def schedule(
     """Source frame and time of each frame of the output, which ends within half a frame of the speech.
 
     times: of the source's frames; duration: of the speech; step: seconds that the last frame is shown.
-    A video that is too short starts again (`loop`) or stays at its last frame (`hold`).
+    A video that is too short starts again (`loop`) or stays at its last frame (`hold`). Time stamps stay those
+    of the source, so that a speech made for the video's own time line fits; but the first frame is shown from
+    the start, where the picture begins later than the sound.
     """
     last = len(times) - 1
     period = float(times[last] - times[0]) + step
@@ -62,7 +64,7 @@ def schedule(
             source, time = last, float(times[last]) + (index - last) * step
         if index and time >= duration - step / 2:
             return
-        yield source, time
+        yield source, time if index else 0.0
 
 
 def fit(stream: FrameStream, plan: Iterable[tuple[int, float]]) -> Iterator[DubFrame]:
@@ -131,15 +133,6 @@ def _draw(
     pictures = to_network(references.pictures).expand(len(items), -1, -1, -1, -1)
     crops = to_network(np.stack([item.crop for item in items if item.crop is not None]))
     return to_image(generator(heard, pictures, mask_lower_half(crops)))
-
-
-def restore(frames: Iterator[DubFrame], restorer: Restorer) -> Iterator[DubFrame]:
-    """Sharpen the generated faces before they are pasted."""
-    for item in frames:
-        if item.face is None:
-            yield item
-        else:
-            yield replace(item, face=to_image(restorer(to_network(item.face[None])))[0])
 
 
 def paste(frames: Iterator[DubFrame], track: FaceTrack) -> Iterator[DubFrame]:

@@ -7,8 +7,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from lipsync_cli.dubbing.stages import DubFrame, ahead, fit, restore, schedule
-from lipsync_cli.interfaces import Frame
+from lipsync_cli.dubbing.stages import ahead, fit, schedule
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 
@@ -29,10 +28,10 @@ def test_even_the_shortest_speech_gets_a_frame() -> None:
     assert planned(5, 0.001) == [(0, 0.0)]
 
 
-def test_looped_times_go_on_one_step_after_the_last_frame() -> None:
+def test_looped_times_go_on_one_step_after_the_last_frame_and_the_first_frame_is_shown_at_once() -> None:
     plan = list(schedule(np.array([1.0, 1.5, 1.6]), duration=3.0, step=0.1, longer="loop"))
     assert [source for source, _ in plan] == [0, 1, 2, 0, 1, 2, 0, 1]
-    assert [time for _, time in plan] == pytest.approx([1, 1.5, 1.6, 1.7, 2.2, 2.3, 2.4, 2.9])
+    assert [time for _, time in plan] == pytest.approx([0, 1.5, 1.6, 1.7, 2.2, 2.3, 2.4, 2.9])
 
 
 def test_fit_reads_a_stream_once_however_often_its_last_frame_is_held(world) -> None:
@@ -47,21 +46,6 @@ def test_fit_reads_a_stream_once_however_often_its_last_frame_is_held(world) -> 
 def test_fit_goes_on_with_the_last_picture_where_the_second_decode_gets_less(world) -> None:
     items = list(fit(world.Stream([world.Shown()] * 3), planned(6, 0.24)))
     assert [item.source for item in items] == [0, 1, 2, 2, 2, 2]
-
-
-def test_a_restored_face_is_larger_and_frames_without_one_stay(world) -> None:
-    class Doubled:
-        scale = 2
-
-        def __call__(self, faces):
-            return faces.repeat_interleave(2, dim=-1).repeat_interleave(2, dim=-2)
-
-    frame = Frame(0, 0.0, world.draw(world.Shown()))
-    plain = DubFrame(frame, 0)
-    face = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
-    first, second = restore(iter([plain, DubFrame(frame, 0, face=face)]), Doubled())
-    assert first is plain
-    assert np.array_equal(second.face, face.repeat(2, axis=0).repeat(2, axis=1))
 
 
 def test_ahead_gives_the_same_items_in_order_from_another_thread() -> None:
