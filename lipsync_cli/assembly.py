@@ -41,7 +41,7 @@ _NO_PAPER_SET = (
 )
 _DEMO_SIZE = 480, 480
 _DEMO_RATE = Fraction(25)
-_DEMO_VIEWS = Box(62, 20, 402, 360), Box(108, 32, 344, 268)
+_DEMO_VIEWS = Box(62, 0, 402, 340), Box(106, 5, 346, 245)
 """Where the demo's camera begins and ends."""
 
 

@@ -29,7 +29,7 @@ class DubSettings:
     """Frames drawn at once (fewer where the picture is large)."""
     crf: float = 18
     """Quality of the video, 0 (best) to 51."""
-    preset: str = "medium"
+    preset: str = "veryfast"
     """Speed of the video encoder, 'ultrafast' to 'veryslow'."""
     codec: Literal["h264", "hevc"] = "h264"
     """Format of the video."""
