@@ -209,7 +209,8 @@ def _check_files(job: DubJob) -> None:
     from lipsync_cli.media.probe import probe_audio
     from lipsync_cli.media.writer import check_not_an_input, check_output
 
-    networks = [Path(name) for name in (job.settings.model, job.settings.silent_lip) if name is not None]
+    chosen = (job.settings.model, job.settings.silent_lip, job.settings.restore_weights)
+    networks = [Path(name) for name in chosen if name is not None]
     inputs = (job.video, job.audio, *networks)
     check_not_an_input(job.output, *inputs)
     check_output(job.output, job.settings.codec)
@@ -251,11 +252,13 @@ def _dub(stream: FrameStream, job: DubJob, progress: Progress | None) -> DubRepo
 
 
 def _make_parts(stream: FrameStream, job: DubJob, execution: Execution, used: list[NetworkUsed]) -> DubParts:
+    from lipsync_cli.assembly_restoration import make_restorer
     from lipsync_cli.dubbing.pipeline import DubParts
     from lipsync_cli.media.audio import load_waveform
 
     silent_lip, talking_face = make_generators(job.settings, execution, used)
     detector, finder = make_face_finder(job.settings.detector, execution, used)
+    restorer = make_restorer(job.settings, execution, used)
     waveform = load_waveform(job.audio)
     if waveform.duration == 0:
         raise MediaError(f"{job.audio}: its sound is empty; give a file with speech in it")
@@ -267,6 +270,7 @@ def _make_parts(stream: FrameStream, job: DubJob, execution: Execution, used: li
         finder=finder,
         silent_lip=silent_lip,
         talking_face=talking_face,
+        restorer=restorer,
     )
 
 

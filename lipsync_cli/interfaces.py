@@ -190,10 +190,22 @@ class FaceGenerator(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class FaceTemplate:
+    """Where in its pictures a restoration network wants a face to lie."""
+
+    size: int
+    """Side of the square picture, pixels."""
+    anchors: tuple[tuple[float, float], ...]
+    """Both eyes, the tip of the nose, both corners of the mouth (x, y); left is left in the picture."""
+
+
 class Restorer(Protocol):
     """Sharpens faces."""
 
     scale: int
+    template: FaceTemplate | None
+    """How faces have to lie; None: it takes crops as they are."""
 
     def __call__(self, faces: Tensor) -> Tensor:
         """faces [B, 3, S, S] in [0, 1] -> [B, 3, scale * S, scale * S] in [0, 1]."""

@@ -38,7 +38,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dubbing": BASE | {"media", "speech", "faces"},
     "training": BASE | {"data", "models", "losses", "registry", "speech"},
     "evaluation": BASE | {"data", "metrics", "media", "speech", "faces"},
-    "assembly": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS,
+    "assembly": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS | {"assembly_restoration"},
+    "assembly_restoration": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS,
     "assembly_training": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS,
     "cli": {"assembly", "assembly_training", "registry", "errors", "settings"} | JOBS,
 }

@@ -19,6 +19,17 @@ class DubSettings:
     """Checkpoint of the silent-lip generator, where --model is a file (else that file serves as both)."""
     detector: Literal["mediapipe", "fan"] = "mediapipe"
     """Face detector and landmarks: 'mediapipe', or the paper's 'fan' (slow; needs files of your own)."""
+    restore: Literal["none", "light", "vqfr", "gfpgan", "gpen"] = "none"
+    """Sharpen the generated face: 'light' borrows the filmed skin's texture (cheap), the others are networks
+    whose weights you bring (half a minute a frame without a GPU)."""
+    restore_weights: str | None = None
+    """Weights of --restore: a name in `lipsync weights list`, or a file (default: vqfr_v2, gfpgan, gpen)."""
+    restore_strength: float = 1.0
+    """How much of the sharpening shows, 0 to 1."""
+    restore_fidelity: float = 0.5
+    """VQFR v2: 0 for the sharpest texture, 1 to stay nearest to the face."""
+    restore_memory: float = 0.7
+    """Share of the past in the detail that a network adds, 0 to 0.95: against flicker."""
     longer: Literal["loop", "hold"] = "loop"
     """Speech longer than the video: 'loop' starts the video again, 'hold' shows its last frame."""
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
@@ -37,9 +48,21 @@ class DubSettings:
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise SettingsError(f"--batch {self.batch} is too small: use 1 or more")
+        self._check_restoration()
         if self.silent_lip is not None and self.model in ("default", "paper"):
             raise SettingsError(
                 f"--silent-lip goes with --model FILE: the networks of '{self.model}' have their own"
+            )
+
+    def _check_restoration(self) -> None:
+        limits = {"restore_strength": 1.0, "restore_fidelity": 1.0, "restore_memory": 0.95}
+        for name, most in limits.items():
+            value = getattr(self, name)
+            if not 0 <= value <= most:
+                raise SettingsError(f"--{name.replace('_', '-')} {value} must lie between 0 and {most:g}")
+        if self.restore_weights is not None and self.restore in ("none", "light"):
+            raise SettingsError(
+                f"--restore-weights goes with --restore vqfr, gfpgan or gpen, not with '{self.restore}'"
             )
 
 

@@ -11,7 +11,7 @@ from itertools import chain, islice, takewhile
 import numpy as np
 from numpy.typing import NDArray
 
-from lipsync_cli.dubbing import stages
+from lipsync_cli.dubbing import restoration, stages
 from lipsync_cli.dubbing.job import DubCounts, DubSettings, Progress
 from lipsync_cli.dubbing.references import CandidateKeeper, References, references_of
 from lipsync_cli.dubbing.stages import DubFrame
@@ -51,6 +51,7 @@ class DubParts:
     talking_face: FaceGenerator
     """G_L."""
     restorer: Restorer | None = None
+    """For the settings' `restore`, where that is a network."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def dub(
     )
     n_dubbed = 0
     with open_sink(rate) as sink, ExitStack() as stack:
-        for item in _second_pass(parts, watched, plan, settings.batch, stack):
+        for item in _second_pass(parts, watched, plan, settings, stack):
             sink.write(item.frame)
             n_dubbed += item.face is not None
             report("dub", item.frame.index + 1, len(plan))
@@ -170,18 +171,30 @@ def _first_seconds(parts: DubParts) -> Iterator[Frame]:
 
 
 def _second_pass(
-    parts: DubParts, watched: Watched, plan: list[tuple[int, float]], batch: int, stack: ExitStack
+    parts: DubParts,
+    watched: Watched,
+    plan: list[tuple[int, float]],
+    settings: DubSettings,
+    stack: ExitStack,
 ) -> Iterator[DubFrame]:
     """All stages, joined; decoding and drawing each run in a thread that ends with the stack."""
     info = parts.stream.info
-    batch = min(batch, max(_FEWEST, _BATCH_BYTES // (3 * info.width * info.height)))
+    batch = min(settings.batch, max(_FEWEST, _BATCH_BYTES // (3 * info.width * info.height)))
     track, references = watched.track, watched.references
     frames = stages.fit(parts.stream, plan)
     frames = stages.crop(frames, track, watched.shots, references)
     frames = stack.enter_context(closing(stages.ahead(frames)))
     frames = stages.speak(frames, parts.talking_face, parts.speech, references, batch=batch)
     if parts.restorer is not None:
-        frames = stages.restore(frames, parts.restorer)
+        frames = restoration.restore(
+            frames,
+            parts.restorer,
+            track,
+            strength=settings.restore_strength,
+            memory=settings.restore_memory,
+        )
+    elif settings.restore == "light":
+        frames = restoration.borrow(frames, settings.restore_strength)
     frames = stack.enter_context(closing(stages.ahead(frames, batch)))
     return stages.paste(frames, track)
 

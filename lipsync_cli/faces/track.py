@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lipsync_cli.faces.align import N_ANCHORS, anchors
 from lipsync_cli.faces.landmarks import SCHEMES, extent, levelled, opening, outline, roll, turn, yaw
 from lipsync_cli.interfaces import Box, FaceDetector, Frame, Image, LandmarkFinder, Landmarks
 
@@ -47,6 +48,8 @@ class FaceTrack:
     """[N, P, 2] ring around the face, pixels; smoothed as the boxes are."""
     shot_starts: NDArray[np.bool_]
     """[N] True where a new shot begins (always at frame 0)."""
+    anchors: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, N_ANCHORS, 2), np.float32))
+    """[N, 5, 2] eyes, nose and corners of the mouth (`faces.align`), pixels; smoothed as the boxes are."""
 
     def __len__(self) -> int:
         return len(self.times)
@@ -164,6 +167,7 @@ class Observation:
     opening: float
     yaw: float
     outline: NDArray[np.float32]
+    anchors: NDArray[np.float32]
 
     @classmethod
     def of(cls, landmarks: Landmarks) -> Observation:
@@ -183,6 +187,7 @@ class Observation:
             opening=opening(landmarks),
             yaw=yaw(landmarks),
             outline=outline(landmarks).astype(np.float32),
+            anchors=anchors(landmarks),
         )
 
     def crop_numbers(self, chin_ratio: float) -> tuple[float, float, float, float, float]:
@@ -203,13 +208,14 @@ def build_track(
     n_outline = next((len(face.outline) for face in faces if face is not None), 0)
     boxes = np.zeros((n, 5), dtype=np.float32)
     outlines = np.zeros((n, n_outline, 2), dtype=np.float32)
+    places = np.zeros((n, N_ANCHORS, 2), dtype=np.float32)
     for run in _runs(starts, faces):
         seen = [face for face in faces[run] if face is not None]
         chin_ratio = float(np.median([(face.chin - face.top) / (face.nose - face.top) for face in seen]))
         numbers = np.array([face.crop_numbers(chin_ratio) for face in seen])
         boxes[run] = _as_corners(smooth(numbers))
-        rings = np.stack([face.outline for face in seen])
-        outlines[run] = smooth(rings.reshape(len(seen), -1).astype(np.float64)).reshape(rings.shape)
+        outlines[run] = _smooth_points(np.stack([face.outline for face in seen]))
+        places[run] = _smooth_points(np.stack([face.anchors for face in seen]))
     return FaceTrack(
         times=np.asarray(times, dtype=np.float64),
         boxes=boxes,
@@ -218,6 +224,7 @@ def build_track(
         yaws=np.array([0.0 if face is None else face.yaw for face in faces], dtype=np.float32),
         outlines=outlines,
         shot_starts=np.asarray(starts, dtype=np.bool_),
+        anchors=places,
     )
 
 
@@ -234,6 +241,7 @@ def join_tracks(parts: Sequence[FaceTrack]) -> FaceTrack:
             [np.pad(p.outlines, ((0, 0), (0, n_outline - p.outlines.shape[1]), (0, 0))) for p in parts]
         ),
         shot_starts=np.concatenate([part.shot_starts for part in parts]),
+        anchors=np.concatenate([part.anchors for part in parts]),
     )
 
 
@@ -268,6 +276,11 @@ def smooth(values: NDArray[np.float64], width: int = SMOOTHING) -> NDArray[np.fl
     reach = np.minimum(np.minimum(index, len(values) - 1 - index), width // 2)
     averaged: NDArray[np.float64] = (sums[index + reach + 1] - sums[index - reach]) / (2 * reach + 1)[:, None]
     return averaged
+
+
+def _smooth_points(points: NDArray[np.float32]) -> NDArray[np.float64]:
+    """[N, P, 2] -> the same shape."""
+    return smooth(points.reshape(len(points), -1).astype(np.float64)).reshape(points.shape)
 
 
 def _as_corners(numbers: NDArray[np.float64]) -> NDArray[np.float32]:

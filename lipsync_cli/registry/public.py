@@ -66,6 +66,45 @@ PUBLIC: dict[str, _PublicNetwork] = {
     "vgg19": _PublicNetwork(("features.0.weight", "features.34.weight"), lambda: VGGFeatures(VGGSettings())),
     "vgg16": _PublicNetwork(("features.0.weight", "features.28.weight"), lambda: VGGFeatures(_VGG16)),
 }
+_OTHERS = {
+    "GFPGAN v1 in its first form (this program takes v1.3 and v1.4)": (
+        "stylegan_decoder.style_convs.0.modulated_conv.weight",
+        "conv_body_first.0.weight",
+    ),
+    "CodeFormer": ("fuse_convs_dict.32.scale.0.weight", "position_emb"),
+    "RestoreFormer": ("decoder.mid.attn_1.q.weight", "quantize.embedding.weight"),
+    "Wav2Lip's visual quality discriminator": (
+        "binary_pred.0.weight",
+        "face_encoder_blocks.0.0.conv_block.0.weight",
+    ),
+    "the face detector S3FD": ("conv3_3_norm.weight", "conv1_1.weight"),
+    "Real-ESRGAN": ("conv_first.weight", "body.0.rdb1.conv1.weight"),
+}
+"""Files that people have beside these, by names that they hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublicWeights:
+    """What a public file holds."""
+
+    path: Path
+    architecture: str
+    """A key of `PUBLIC`."""
+    tensors: Mapping[str, Tensor]
+    """Without the wrappings around them."""
+
+    def network(self) -> nn.Module:
+        """The network with these weights, in eval mode, float32 on the CPU.
+
+        Raises WeightsError unless names and shapes all fit; SettingsError when it is VQFR and torchvision is
+        not installed.
+        """
+        network = PUBLIC[self.architecture].build()
+        tensors = self.tensors
+        if isinstance(network, VGGFeatures):
+            tensors = network.own_weights(tensors)
+        fill(network, tensors, self.path)
+        return network.eval()
 
 
 def load_public(path: Path, architecture: str | None = None) -> nn.Module:
@@ -78,17 +117,23 @@ def load_public(path: Path, architecture: str | None = None) -> nn.Module:
     """
     if architecture is not None and architecture not in PUBLIC:
         raise WeightsError(f"no public network is called '{architecture}': known are {', '.join(PUBLIC)}")
+    return read_public(path, *([architecture] if architecture else [])).network()
+
+
+def read_public(path: Path, *allowed: str) -> PublicWeights:
+    """The weights of a public checkpoint, which must be of one of the `allowed` networks (none named: any).
+
+    Raises WeightsError as `load_public`.
+    """
     tensors = _state(path, _read(path))
     found = next((name for name, net in PUBLIC.items() if tensors.keys() >= set(net.parameters)), None)
     if found is None:
-        raise WeightsError(f"{path}: the weights of none of these networks: {', '.join(PUBLIC)}")
-    if architecture not in (None, found):
-        raise WeightsError(f"{path}: these are weights of '{found}', not of '{architecture}'")
-    network = PUBLIC[found].build()
-    if isinstance(network, VGGFeatures):
-        tensors = network.own_weights(tensors)
-    fill(network, tensors, path)
-    return network.eval()
+        other = next((what for what, keys in _OTHERS.items() if tensors.keys() >= set(keys)), None)
+        looks = "" if other is None else f"these look like weights of {other}; "
+        raise WeightsError(f"{path}: {looks}the weights of none of these networks: {', '.join(PUBLIC)}")
+    if allowed and found not in allowed:
+        raise WeightsError(f"{path}: these are weights of '{found}', not of '{' or '.join(allowed)}'")
+    return PublicWeights(path, found, tensors)
 
 
 def _read(path: Path) -> object:

@@ -1,0 +1,126 @@
+"""Fine detail of generated faces: kept steady from frame to frame, or borrowed from the filmed face."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lipsync_cli.interfaces import Image
+
+Floats = NDArray[np.float32]
+
+_FLOW_SIDE = 192  # pixels at which motion is found
+_SAME_PLACE = 10.0  # grey levels; where pictures differ by more, the motion found is not trusted
+_SAME_SKIN = 12.0  # grey levels; where slow shades differ by more, it is other skin (or lips, or teeth)
+_FINE = 1 / 48  # of the side: what changes faster than this is detail
+
+
+class SteadyDetail:
+    """Blends the detail that a restorer adds with what it added before, moved along with the face.
+
+    Restored frame by frame, skin gets another texture in every frame. What is added here (restored minus
+    generated) is a running mean along the motion of the generated face, only where that motion explains the
+    picture, and only in `speaking_part`.
+
+    Args:
+        memory: share of the past in the mean, [0, 1); 0 changes nothing.
+    """
+
+    def __init__(self, memory: float) -> None:
+        if not 0 <= memory < 1:
+            raise ValueError(f"memory {memory} must lie in [0, 1)")
+        self._memory = memory
+        self._last: tuple[Image, Floats] | None = None
+
+    def reset(self) -> None:
+        """The next frame does not follow the last one."""
+        self._last = None
+
+    def blend(self, generated: Image, restored: Image) -> Image:
+        """The restored face of the next frame, steadied. Both uint8 [S, S, 3], the same crop."""
+        detail = restored.astype(np.float32) - generated
+        last = self._last
+        if last is not None and last[0].shape == generated.shape:
+            before, kept = last
+            motion = motion_between(generated, before)
+            moved = moved_along(kept, motion)
+            fits = likeness(generated, moved_along(before, motion), _SAME_PLACE)
+            share = self._memory * fits * speaking_part(generated.shape[0])
+            detail += share[..., None] * (moved - detail)
+        self._last = generated, detail
+        return _as_image(generated + detail)
+
+
+def speaking_part(size: int) -> Floats:
+    """How much a place of a crop belongs to mouth and cheeks, [size, size] in [0, 1], soft at its border."""
+    place = (np.arange(size, dtype=np.float32) + 0.5) / size
+    across, down = (place - 0.5) / 0.5, (place - 0.72) / 0.34
+    distance = np.sqrt(across[None, :] ** 2 + down[:, None] ** 2)
+    return np.asarray(np.clip((1.1 - distance) / 0.2, 0, 1), np.float32)
+
+
+def borrow_detail(generated: Image, filmed: Image, strength: float = 1.0) -> Image:
+    """The generated face with the fine texture that the filmed skin of the same frame has and it lacks.
+
+    The filmed face is moved onto the generated one; its detail is added where the slow shades of both agree,
+    and only as far as the generated face has less of it. Both uint8 [S, S, 3], the same crop.
+    """
+    motion = motion_between(generated, filmed)
+    moved = moved_along(filmed.astype(np.float32), motion)
+    own = generated.astype(np.float32)
+    slow_own, slow_moved = _slow(own), _slow(moved)
+    fine_own, fine_moved = own - slow_own, moved - slow_moved
+    # Energies of unlike detail add up: this much of the filmed one fills up what is missing.
+    lacking = np.sqrt(np.clip(1 - (_energy(fine_own) / (_energy(fine_moved) + 0.5)) ** 2, 0, 1))
+    share = strength * lacking * likeness(slow_own, slow_moved, _SAME_SKIN)
+    return _as_image(own + share[..., None] * fine_moved)
+
+
+def motion_between(now: Image, before: Image) -> Floats:
+    """[S, S, 2]: where each pixel of `now` lies in `before`, relative to itself (dense inverse search)."""
+    size = now.shape[0]
+    side = min(size, _FLOW_SIDE)
+    greys = [
+        cv2.cvtColor(cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+        for picture in (now, before)
+    ]
+    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    flow = finder.calc(greys[0], greys[1], np.zeros((side, side, 2), np.float32))
+    larger = cv2.resize(flow, (size, size), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(larger * np.float32(size / side), np.float32)
+
+
+def moved_along(picture: NDArray[Any], motion: Floats) -> Floats:
+    """What `motion_between` says lies at each pixel now, float32."""
+    y, x = np.mgrid[: picture.shape[0], : picture.shape[1]].astype(np.float32)
+    places = x + motion[..., 0], y + motion[..., 1]
+    taken = cv2.remap(
+        picture.astype(np.float32), *places, interpolation=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(taken, np.float32)
+
+
+def likeness(one: NDArray[Any], other: NDArray[Any], scale: float) -> Floats:
+    """[S, S] in [0, 1]: 1 where two pictures [S, S, 3] are alike, 0.37 where they differ by `scale`."""
+    difference = np.abs(one.astype(np.float32) - other.astype(np.float32)).mean(axis=2)
+    smooth = cv2.GaussianBlur(difference, (0, 0), max(1.0, one.shape[0] * _FINE))
+    return np.asarray(np.exp(-((smooth / scale) ** 2)), np.float32)
+
+
+def _slow(picture: Floats) -> Floats:
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), max(1.0, picture.shape[0] * _FINE)), np.float32)
+
+
+def _energy(detail: Floats) -> Floats:
+    """Root mean square of detail [S, S, 3] around each place, [S, S]."""
+    squares = (detail**2).mean(axis=2)
+    return np.asarray(
+        np.sqrt(cv2.GaussianBlur(squares, (0, 0), 2 * max(1.0, len(detail) * _FINE))), np.float32
+    )
+
+
+def _as_image(picture: Floats) -> Image:
+    return np.rint(np.clip(picture, 0, 255)).astype(np.uint8)
