@@ -50,9 +50,9 @@ def schedule(
     """Source frame and time of each frame of the output, which ends within half a frame of the speech.
 
     times: of the source's frames; duration: of the speech; step: seconds that the last frame is shown.
-    A video that is too short starts again (`loop`) or stays at its last frame (`hold`). Time stamps stay those
-    of the source, so that a speech made for the video's own time line fits; but the first frame is shown from
-    the start, where the picture begins later than the sound.
+    A video that is too short starts again (`loop`) or stays at its last frame (`hold`). Time stamps stay
+    those of the source, so that a speech made for the video's own time line fits; but the first frame is
+    shown from the start, where the picture begins later than the sound.
     """
     last = len(times) - 1
     period = float(times[last] - times[0]) + step
