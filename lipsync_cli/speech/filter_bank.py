@@ -5,18 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-_LINEAR_HZ = 200.0 / 3.0  # Hz a mel below the knee
-_KNEE_HZ = 1000.0
-_LOG_STEP = np.log(6.4) / 27.0  # natural log of the frequency ratio of one mel above the knee
-
 
 def slaney_filter_bank(
     sample_rate: int, n_fft: int, *, n_mels: int, lowest: float, highest: float
 ) -> NDArray[np.float64]:
     """Triangles on Slaney's mel scale, each of area 1 in Hz; [n_mels, n_fft // 2 + 1].
 
-    The scale is linear up to 1 kHz and logarithmic above (Slaney, Auditory Toolbox 1998), which is what
-    `librosa.filters.mel` does by default; computed here because importing librosa takes seconds.
+    The scale is linear up to 1 kHz and logarithmic above (Slaney, Auditory Toolbox 1998).
 
     Args:
         sample_rate: Hz.
@@ -25,23 +20,9 @@ def slaney_filter_bank(
         lowest: Where the first triangle starts, Hz.
         highest: Where the last triangle ends, Hz.
     """
-    first, last = _hz_to_mel(np.array([lowest, highest]))
-    corners = _mel_to_hz(np.linspace(first, last, n_mels + 2))
-    frequencies = np.arange(n_fft // 2 + 1) * (sample_rate / n_fft)
-    left, middle, right = corners[:-2, None], corners[1:-1, None], corners[2:, None]
-    triangles = np.minimum((frequencies - left) / (middle - left), (right - frequencies) / (right - middle))
-    weights: NDArray[np.float64] = np.maximum(triangles, 0.0) * 2.0 / (right - left)
-    return weights
+    from librosa.filters import mel  # here: it takes more than a second to import
 
-
-def _hz_to_mel(hz: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(
-        hz < _KNEE_HZ,
-        hz / _LINEAR_HZ,
-        _KNEE_HZ / _LINEAR_HZ + np.log(np.maximum(hz, _KNEE_HZ) / _KNEE_HZ) / _LOG_STEP,
+    bank: NDArray[np.float64] = mel(
+        sr=sample_rate, n_fft=n_fft, n_mels=n_mels, fmin=lowest, fmax=highest, dtype=np.float64
     )
-
-
-def _mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
-    above = mel - _KNEE_HZ / _LINEAR_HZ
-    return np.where(above < 0, mel * _LINEAR_HZ, _KNEE_HZ * np.exp(_LOG_STEP * above))
+    return bank
