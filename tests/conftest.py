@@ -1,8 +1,22 @@
 from __future__ import annotations
 
+import zlib
+from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import av
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+
+from lipsync_cli.data.layout import CacheSettings, Clip, ClipArrays, clip_path, start_cache, write_clip
+from lipsync_cli.faces.landmarks import SCHEMES
+from lipsync_cli.interfaces import Box
+from lipsync_cli.media.audio import load_waveform
+from lipsync_cli.media.camera import CameraMove
+from lipsync_cli.media.reader import VideoReader
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -19,3 +33,132 @@ def shared_folder() -> Path:
 @pytest.fixture(scope="session")
 def weights_folder() -> Path:
     return ROOT / "weights"
+
+
+class DrawnCorpus:
+    """A cache of drawn faces whose mouths follow the sound: quick to make, and something to learn from."""
+
+    N_FRAMES = 30
+
+    def __init__(self, folder: Path, image_size: int) -> None:
+        self.folder = folder
+        self.image_size = image_size
+        start_cache(folder, CacheSettings(image_size=image_size))
+
+    def add(self, speaker: str, name: str, n_frames: int = N_FRAMES) -> Clip:
+        path = clip_path(self.folder, speaker, name)
+        write_clip(path, self.arrays(zlib.crc32(f"{speaker}/{name}".encode()), n_frames))
+        return Clip(path)
+
+    def arrays(self, seed: int, n_frames: int) -> ClipArrays:
+        rng = np.random.default_rng(seed)
+        curve = np.convolve(rng.random(n_frames + 4), np.ones(5) / 5, "valid")
+        opening = (0.1 * (curve - curve.min()) / np.ptp(curve)).astype(np.float32)
+        skin = rng.integers(120, 220, 3)
+        columns = np.repeat(opening, 4)[: n_frames * 16 // 5 + 16]
+        rows = np.repeat(opening, 4)
+        steps = np.concatenate([np.repeat(opening[:1], 4), opening, np.repeat(opening[-1:], 5)])
+        return ClipArrays(
+            crops=np.stack([self.face(value, skin, index) for index, value in enumerate(opening)]),
+            landmarks=np.stack([self.landmarks(value) for value in opening]),
+            openings=opening,
+            yaws=np.zeros(n_frames, np.float32),
+            mel=(-4 + 60 * columns * rng.random((80, 1)) + 0.1 * rng.random((80, len(columns)))).astype(
+                np.float32
+            ),
+            log_mel=(2 + 40 * rows[:, None] * rng.random(32) + 0.1 * rng.random((len(rows), 32))).astype(
+                np.float32
+            ),
+            speech=(10 * steps[:, None] * rng.random(384)).astype(np.float16),
+        )
+
+    def face(self, opening: float, skin: NDArray[np.integer[Any]], index: int) -> NDArray[np.uint8]:
+        """A plain face with two eyes, a dark mouth as high as its opening, its index in the last corner."""
+        size = self.image_size
+        y, x = np.mgrid[:size, :size] / size
+        image = np.broadcast_to(skin, (size, size, 3)).copy()
+        image += (20 * np.sin(9 * x + 5 * y)).astype(int)[..., None]
+        mouth = ((x - 0.5) / 0.2) ** 2 + ((y - 0.75) / (0.01 + opening)) ** 2 < 1
+        eyes = ((abs(x - 0.5) - 0.2) / 0.06) ** 2 + ((y - 0.25) / 0.05) ** 2 < 1
+        image[mouth | eyes] = 20
+        image[-2:, -2:] = 8 * index % 256
+        return image.clip(0, 255).astype(np.uint8)
+
+    def landmarks(self, opening: float) -> NDArray[np.float32]:
+        """[468, 2]: the lips on the mouth's edge, everything else in the middle."""
+        size = self.image_size
+        points = np.full((468, 2), size / 2, np.float32)
+        turn = np.pi - 2 * np.pi * np.arange(20) / 20  # from the left corner through the lower lip
+        for lips, wide, high in (
+            (SCHEMES["mesh468"].lips[:20], 0.22, 0.03),
+            (SCHEMES["mesh468"].lips[20:], 0.2, 0.01),
+        ):
+            points[list(lips), 0] = (0.5 + wide * np.cos(turn)) * size - 0.5
+            points[list(lips), 1] = (0.75 + (high + opening) * np.sin(turn)) * size - 0.5
+        return points
+
+
+@pytest.fixture
+def draw_corpus(tmp_path: Path) -> Callable[..., DrawnCorpus]:
+    """Makes a cache: speakers a to e with 1 to 3 clips of 30 frames."""
+
+    def make(image_size: int = 32, folder: str = "cache") -> DrawnCorpus:
+        corpus = DrawnCorpus(tmp_path / folder, image_size)
+        for speaker, n_clips in (("a", 3), ("b", 2), ("c", 1), ("d", 1), ("e", 1)):
+            for index in range(n_clips):
+                corpus.add(speaker, f"clip{index}")
+        return corpus
+
+    return make
+
+
+class Filmer:
+    """Encodes short films of the demo's portrait: a real face, with or without sound."""
+
+    SIZE = 320
+
+    def __init__(self, weights: Path) -> None:
+        self._portrait = next(iter(VideoReader(weights / "demo" / "portrait.jpg"))).image
+        self._speech = load_waveform(weights / "demo" / "speech.m4a").samples
+
+    def film(
+        self, path: Path, n_frames: int = 30, *, rate: int = 25, face: bool = True, sound: bool = True
+    ) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with av.open(str(path), "w") as container:
+            video = container.add_stream("libx264", rate=rate, options={"preset": "ultrafast"})
+            video.width = video.height = self.SIZE
+            video.pix_fmt = "yuv420p"
+            audio = container.add_stream("aac", rate=16000, layout="mono") if sound else None
+            for picture in self._pictures(path, n_frames, rate, face):
+                container.mux(video.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+            container.mux(video.encode(None))
+            if audio is not None:
+                samples = self._speech[None, : round(n_frames / rate * 16000)]
+                frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), "fltp", "mono")
+                frame.sample_rate = 16000
+                container.mux(audio.encode(frame))
+                container.mux(audio.encode(None))
+        return path
+
+    def _pictures(self, path: Path, n_frames: int, rate: int, face: bool) -> Iterator[NDArray[np.uint8]]:
+        if not face:
+            yield from [np.full((self.SIZE, self.SIZE, 3), 90, np.uint8)] * n_frames
+            return
+        height, width = self._portrait.shape[:2]
+        side = min(height, width) - 20
+        film = CameraMove(
+            self._portrait,
+            path=path,
+            first=Box(0, 0, side, side),
+            last=Box(20, 20, side + 20, side + 20),
+            size=(self.SIZE, self.SIZE),
+            n_frames=n_frames,
+            rate=Fraction(rate),
+        )
+        yield from (frame.image for frame in film)
+
+
+@pytest.fixture(scope="session")
+def filmer(weights_folder: Path) -> Filmer:
+    return Filmer(weights_folder)

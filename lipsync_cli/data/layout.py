@@ -8,6 +8,7 @@ CACHE/log.jsonl                     one line for each clip: what became of it
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -113,7 +114,8 @@ def write_clip(path: Path, arrays: ClipArrays) -> None:
         part.write_bytes(save(tensors))
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
         raise DataError(f"{path}: cannot write the clip: {error.strerror}") from error
 
 

@@ -48,9 +48,10 @@ def prepare(
     """Prepare what is not in the cache yet; yields the outcome of each clip as it is done.
 
     A clip that cannot be used is reported with its reason and left out, and is not tried again while its file
-    stays as it is. make_tools must be importable by name: it is called in every worker process. When the
-    iteration is given up, or ended by Ctrl-C, the workers are stopped at once. Raises DataError when the
-    cache cannot be written or was made with other settings.
+    stays as it is. make_tools must be importable by name: it is called in every worker process (one worker is
+    this process). When the iteration is given up, or ended by Ctrl-C, the workers are stopped at once.
+
+    Raises DataError when the cache cannot be written or was made with other settings.
     """
     start_cache(cache, settings)
     remembered = _left_out_before(cache / LOG)
@@ -133,11 +134,15 @@ def _start_worker(make_tools: Callable[[], Tools]) -> None:
 
 
 def _work(source: SourceClip, cache: Path, settings: CacheSettings) -> Outcome:
-    """What cannot be read is this clip's own trouble; what cannot be written is everybody's and is raised."""
     if _worker_tools is None:
         raise RuntimeError("the worker was not started by _start_worker")
+    return _prepared(source, _worker_tools, cache, settings)
+
+
+def _prepared(source: SourceClip, tools: Tools, cache: Path, settings: CacheSettings) -> Outcome:
+    """What cannot be read is this clip's own trouble; what cannot be written is everybody's and is raised."""
     try:
-        arrays = prepare_clip(source.path, _worker_tools, settings)
+        arrays = prepare_clip(source.path, tools, settings)
     except LipsyncError as error:
         return Outcome(source, 0, str(error))
     write_clip(clip_path(cache, source.speaker, source.name), arrays)
@@ -154,9 +159,27 @@ def _run(
     """Outcomes in the order in which they are done."""
     if not todo:
         return
+    if workers == 1:
+        tools = make_tools()
+        try:
+            yield from (_prepared(source, tools, cache, settings) for source in todo)
+        finally:
+            remove_parts(cache)
+    else:
+        yield from _run_workers(todo, cache, make_tools, settings, min(workers, len(todo)))
+
+
+def _run_workers(
+    todo: Sequence[SourceClip],
+    cache: Path,
+    make_tools: Callable[[], Tools],
+    settings: CacheSettings,
+    workers: int,
+) -> Iterator[Outcome]:
+    """Outcomes of worker processes, which are gone when the iteration ends, however it ends."""
     others = set(active_children())
     executor = ProcessPoolExecutor(
-        min(workers, len(todo)),
+        workers,
         mp_context=get_context("spawn"),
         initializer=_start_worker,
         initargs=(make_tools,),
