@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -259,3 +260,19 @@ def test_missing_and_unreadable_files_are_media_errors(world: Any, tmp_path: Pat
     for bad in (tmp_path / "absent.mp4", text):
         with pytest.raises(MediaError, match=bad.name):
             _compare(world, real, bad)
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_video(world: Any) -> None:
+    peaks = []
+    for n_frames in (40, 240):
+        levels = world.loudness(n_frames)
+        video = world.film(f"long{n_frames}", levels, sound=world.sound_of(levels))
+        if not peaks:
+            _compare(world, video, video)  # what is loaded once is loaded now
+        tracemalloc.start()
+        _compare(world, video, video)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    # 200 frames more: 12 MB of pictures, of which none may be kept; the facts and the sound may
+    assert peaks[1] - peaks[0] < 4e6
