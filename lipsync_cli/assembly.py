@@ -8,11 +8,10 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from lipsync_cli.dubbing.job import DubJob, DubReport, DubSettings, NetworkUsed, Progress
 from lipsync_cli.errors import MediaError, SettingsError, WeightsError
@@ -20,8 +19,6 @@ from lipsync_cli.interfaces import Box
 from lipsync_cli.settings import to_mapping
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
     from lipsync_cli.device import Execution
     from lipsync_cli.dubbing.pipeline import DubParts
     from lipsync_cli.interfaces import (
@@ -99,6 +96,7 @@ def make_generators(
     `used` is told of their files. WeightsError when one is missing, damaged, no face generator, or not made
     for the other.
     """
+    from lipsync_cli.assembly_networks import load_generator
     from lipsync_cli.registry.store import find_weights, load_registry
 
     if settings.model in ("default", "paper"):
@@ -109,8 +107,8 @@ def make_generators(
     else:
         names = [str(settings.silent_lip or settings.model), settings.model]
     paths = [find_weights(name) for name in names]
-    silent_lip = _load_generator(paths[0], execution)
-    talking_face = silent_lip if paths[0] == paths[1] else _load_generator(paths[1], execution)
+    silent_lip = load_generator(paths[0], execution)
+    talking_face = silent_lip if paths[0] == paths[1] else load_generator(paths[1], execution)
     for fact in ("image_size", "n_references", "hears", "scalable"):
         ours, theirs = getattr(silent_lip, fact), getattr(talking_face, fact)
         if ours != theirs:
@@ -147,10 +145,12 @@ def make_speech(hears: str, waveform: Waveform, used: list[NetworkUsed]) -> Spee
     """What a generator hears of a 16 kHz waveform; `used` is told of the speech network's file, if any."""
     from lipsync_cli.speech.embedding_mel import embedding_mel
     from lipsync_cli.speech.mel import mel_spectrogram
-    from lipsync_cli.speech.windows import MelWindows, SpeechEmbeddingWindows
+    from lipsync_cli.speech.windows import MelWindows, MelWindowsFromFrame, SpeechEmbeddingWindows
 
     if hears == "mel":
         return MelWindows(mel_spectrogram(waveform))
+    if hears == "mel_from_frame":
+        return MelWindowsFromFrame(mel_spectrogram(waveform))
     if hears != "speech_embedding":
         raise WeightsError(f"this generator hears '{hears}', which this version of lipsync_cli cannot make")
     from lipsync_cli.models.speech_embedding import SpeechEmbedding
@@ -163,39 +163,6 @@ def make_speech(hears: str, waveform: Waveform, used: list[NetworkUsed]) -> Spee
     load_into(network, path)
     used.append(_used("speech_embedding", name, path))
     return SpeechEmbeddingWindows(embedding_mel(waveform), network.steps)
-
-
-@dataclass
-class _PlacedGenerator:
-    """A face generator on its device, that takes and gives tensors of the CPU."""
-
-    network: nn.Module
-    execution: Execution
-    image_size: int
-    n_references: int
-    hears: str
-    scalable: bool
-
-    def __call__(self, speech: Tensor, references: Tensor, pose: Tensor) -> Tensor:
-        return self.execution.run(self.network, speech, references, pose)
-
-
-def _load_generator(path: Path, execution: Execution) -> FaceGenerator:
-    from lipsync_cli.registry.checkpoint import load_network
-
-    network = load_network(path)
-    facts = ("image_size", "n_references", "hears", "scalable")
-    if not all(hasattr(network, fact) for fact in facts):
-        raise WeightsError(f"{path}: a {type(network).__name__}, not a face generator")
-    described = cast("FaceGenerator", network)
-    return _PlacedGenerator(
-        execution.place(network),
-        execution,
-        image_size=described.image_size,
-        n_references=described.n_references,
-        hears=described.hears,
-        scalable=described.scalable,
-    )
 
 
 def _used(role: str, name: str, path: Path) -> NetworkUsed:
@@ -252,7 +219,7 @@ def _dub(stream: FrameStream, job: DubJob, progress: Progress | None) -> DubRepo
 
 
 def _make_parts(stream: FrameStream, job: DubJob, execution: Execution, used: list[NetworkUsed]) -> DubParts:
-    from lipsync_cli.assembly_restoration import make_restorer
+    from lipsync_cli.assembly_networks import make_restorer
     from lipsync_cli.dubbing.pipeline import DubParts
     from lipsync_cli.media.audio import load_waveform
 

@@ -178,9 +178,12 @@ class FaceGenerator(Protocol):
     image_size: int
     """S, pixels."""
     n_references: int
-    """R, how many pictures of the speaker it looks at (the closed mouth first)."""
+    """R, how many pictures of the speaker it looks at (the closed mouth first).
+
+    0: it looks at the frame that it draws anew, which then comes in their place, as [B, 1, 3, S, S].
+    """
     hears: str
-    """Which `Speech`: `mel` ([B, 1, 80, 16]) or `speech_embedding` ([B, 10, 384])."""
+    """Which `Speech`: `mel`, `mel_from_frame` ([B, 1, 80, 16]) or `speech_embedding` ([B, 10, 384])."""
     scalable: bool
     """True: it also takes references and pose at a whole multiple of S and answers at that size."""
 

@@ -38,10 +38,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dubbing": BASE | {"media", "speech", "faces"},
     "training": BASE | {"data", "models", "losses", "registry", "speech"},
     "evaluation": BASE | {"data", "metrics", "media", "speech", "faces"},
-    "assembly": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS | {"assembly_restoration"},
-    "assembly_restoration": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS,
+    "assembly": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS | {"assembly_networks"},
+    "assembly_networks": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS,
     "assembly_training": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS,
-    "cli": {"assembly", "assembly_training", "registry", "errors", "settings"} | JOBS,
+    "cli": {"assembly", "assembly_networks", "assembly_training", "registry", "errors", "settings"} | JOBS,
 }
 """Part of the package -> the other parts that it may import, at the top of a file or inside a function."""
 

@@ -12,7 +12,7 @@ import typer
 
 import lipsync_cli
 from lipsync_cli.cli import console
-from lipsync_cli.errors import SettingsError, WeightsError
+from lipsync_cli.errors import SettingsError
 
 if TYPE_CHECKING:
     from lipsync_cli.evaluation.clip_figures import Instruments
@@ -113,8 +113,8 @@ def make_instruments(
     Raises WeightsError when a network is missing, damaged or another than it should be.
     """
     from lipsync_cli import assembly
+    from lipsync_cli.assembly_networks import load_sync_scorer
     from lipsync_cli.evaluation.clip_figures import Instruments
-    from lipsync_cli.registry.checkpoint import load_network
     from lipsync_cli.registry.public import load_public
     from lipsync_cli.registry.store import find_for_role, find_weights
 
@@ -124,9 +124,7 @@ def make_instruments(
     lse: Any = None
     if sync_network != "none":
         path = find_for_role("sync") if sync_network == "default" else find_weights(sync_network)
-        scorer = execution.place(load_network(path))
-        if not hasattr(scorer, "lips_size"):
-            raise WeightsError(f"{path}: a {type(scorer).__name__}, not a sync network")
+        scorer = load_sync_scorer(path, execution)
     if syncnet_v2 is not None:
         lse = execution.place(load_public(syncnet_v2, "syncnet_v2"))
     return Instruments(detector, finder, scorer, lse, lse_protocol)

@@ -167,7 +167,8 @@ def references_of(
     """Choose, crop and silence the references of a shot; None when no frame of it has a face.
 
     A generator with one reference (the paper's) always gets a silenced one; one with two gets the closed
-    frame itself where its lips are really closed.
+    frame itself where its lips are really closed. One without looks at each frame itself: what is kept for it
+    only tells the size of its crops.
     """
     if not candidates:
         return None
@@ -180,9 +181,9 @@ def references_of(
             raise ValueError(f"frame {candidate.index} is a candidate, but the track has no face there")
         crops.append(candidate.crop(box, size))
     n = silent_lip.n_references
-    pictures = np.stack([crops[min(i, 1)] for i in range(n)])
+    pictures = np.stack([crops[min(i, 1)] for i in range(max(n, 1))])
     references = References(pictures, silenced=False)
-    if n > 1 and is_closed(closed.opening, opened.opening):
+    if n == 0 or n > 1 and is_closed(closed.opening, opened.opening):
         return references
     silent = pictures.copy()
     silent[0] = _silenced(references, silent_lip, speech)

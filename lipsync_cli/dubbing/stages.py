@@ -130,8 +130,10 @@ def _draw(
 ) -> Image:
     """Faces of frames of one shot, uint8 [B, size, size, 3]."""
     heard = speech.around([item.frame.time for item in items])
-    pictures = to_network(references.pictures).expand(len(items), -1, -1, -1, -1)
     crops = to_network(np.stack([item.crop for item in items if item.crop is not None]))
+    pictures = crops[:, None]
+    if generator.n_references:
+        pictures = to_network(references.pictures).expand(len(items), -1, -1, -1, -1)
     return to_image(generator(heard, pictures, mask_lower_half(crops)))
 
 

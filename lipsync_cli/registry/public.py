@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -50,6 +50,8 @@ class _PublicNetwork:
     build: Callable[[], nn.Module]
 
 
+_TORCH_SAVE = (b"P", b"\x80")
+"""A zip archive or a bare pickle: all that torch.save has ever written."""
 _WRAPPINGS = ("state_dict", "params_ema", "params")
 """Where training scripts put the weights beside other things; averaged weights go before plain ones."""
 _VGG16 = VGGSettings(depths=(2, 2, 3, 3, 3))
@@ -136,25 +138,51 @@ def read_public(path: Path, *allowed: str) -> PublicWeights:
     return PublicWeights(path, found, tensors)
 
 
-def _read(path: Path) -> object:
-    """What the file holds, as tensors and plain containers."""
+def is_public(path: Path) -> bool:
+    """Whether a file may hold a public network: anything but a checkpoint of our own.
+
+    Raises WeightsError when it cannot be read.
+    """
+    if not _is_safetensors(_start(path)):
+        return path.suffix != ".safetensors"  # that would be a damaged checkpoint
     try:
-        with path.open("rb") as file:
-            start = file.read(1)
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot read the weights: {error.strerror}") from error
-    if path.suffix == ".safetensors":
+        with safe_open(path, framework="pt") as file:
+            architecture = (file.metadata() or {}).get("architecture")
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, error) from error
+    return architecture is None or architecture in PUBLIC
+
+
+def _read(path: Path) -> object:
+    """What the file holds, as tensors and plain containers; its name does not matter."""
+    start = _start(path)
+    if _is_safetensors(start):
         try:
             return load_file(path)
         except (OSError, SafetensorError) as error:
             raise _damaged(path, error) from error
-    if start not in (b"P", b"\x80"):  # a zip archive or a bare pickle: all that torch.save has ever written
+    if not start.startswith(_TORCH_SAVE):
+        if path.suffix == ".safetensors":
+            raise _damaged(path, ValueError("no safetensors header"))
         raise WeightsError(f"{path}: not a file of weights (neither torch.save's nor safetensors)")
     if _is_torchscript(path):
         raise WeightsError(
             f"{path}: a TorchScript program, not plain weights: save its state_dict() with torch.save"
         )
     return _read_pickle(path)
+
+
+def _start(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(9)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot read the weights: {error.strerror}") from error
+
+
+def _is_safetensors(start: bytes) -> bool:
+    """By its first bytes: the length of the header, which is JSON."""
+    return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") < 1 << 27
 
 
 def _is_torchscript(path: Path) -> bool:

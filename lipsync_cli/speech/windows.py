@@ -51,6 +51,14 @@ class MelWindows:
         return torch.from_numpy(windows.transpose(0, 2, 1).copy()).unsqueeze(1)
 
 
+class MelWindowsFromFrame(MelWindows):
+    """Windows as Wav2Lip's inference cuts them: from the frame's own time on, instead of around its middle."""
+
+    def around(self, times: Sequence[float]) -> Tensor:
+        """[B, 1, 80, 16]: the windows that start at column floor(80 t)."""
+        return self.starting(times)
+
+
 class SpeechEmbeddingWindows:
     """Windows of 10 steps, 0.76 s, of the speech embedding. Past either end: digital silence.
 

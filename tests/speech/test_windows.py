@@ -14,7 +14,7 @@ from lipsync_cli.interfaces import Waveform
 from lipsync_cli.models.speech_embedding import SpeechEmbedding
 from lipsync_cli.speech.embedding_mel import embedding_mel
 from lipsync_cli.speech.mel import mel_spectrogram
-from lipsync_cli.speech.windows import FRAME_CENTRE, MelWindows, SpeechEmbeddingWindows
+from lipsync_cli.speech.windows import FRAME_CENTRE, MelWindows, MelWindowsFromFrame, SpeechEmbeddingWindows
 
 RATES = [Fraction(24), Fraction(25), Fraction(30_000, 1001), Fraction(30), Fraction(50), Fraction(60)]
 
@@ -187,3 +187,12 @@ def test_steps_ask_for_no_gradient(log_mel: NDArray[np.float32], network: Callab
     windows = SpeechEmbeddingWindows(log_mel, network).around([1.0])
     assert not windows.requires_grad
     assert not windows.is_inference()  # so that training may use them
+
+
+def test_windows_from_the_frame_start_at_its_column_as_wav2lip_cuts_them():
+    """Wav2Lip's inference.py: frame i of a video at 25 fps hears columns int(i * 80 / 25) to + 16."""
+    spectrogram = np.arange(80 * 40, dtype=np.float32).reshape(80, 40) / 1000
+    windows = MelWindowsFromFrame(spectrogram).around([i / 25 for i in range(5)])
+    for i, window in enumerate(windows):
+        first = int(i * 80 / 25)
+        assert np.array_equal(window[0].numpy(), spectrogram[:, first : first + 16])
