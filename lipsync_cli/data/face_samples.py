@@ -46,7 +46,7 @@ class FaceSampling:
     open_share: float = 0.5
     """Share of the targets that are drawn from the most open third of the clip."""
     any_for_closed: float = 0.33
-    """Reference dropout: share of the samples whose closed reference is an open or any frame."""
+    """Share of the samples whose closed reference is any frame or, as often, an open one: dropout."""
     closed_for_open: float = 0.33
     """Share of the samples whose open reference is the closed one again (a still image)."""
     silent_share: float = 0.08

@@ -15,7 +15,7 @@ import io
 import json
 import pickle
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,8 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
             part.write_bytes(content)
             part.replace(path)
     except DataError:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
         raise
 
 

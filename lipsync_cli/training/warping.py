@@ -53,7 +53,7 @@ class WarpingCoefficients:
     pixel: float = 4.0
     gradient: float = 4.0
     lip_shape: float = 1.0
-    spread: float = 0.5
+    spread: float = 0.1
     """Of the openings' spread over a clip's frames."""
     heard_shape: float = 0.5
     """Of the lip points read from the speech alone, which only teaches the speech encoder."""
