@@ -123,7 +123,7 @@ def make_instruments(
     scorer: Any = None
     lse: Any = None
     if sync_network != "none":
-        path = find_for_role("sync") if sync_network == "default" else find_weights(sync_network)
+        path = find_for_role("avsyncnet") if sync_network == "default" else find_weights(sync_network)
         scorer = load_sync_scorer(path, execution)
     if syncnet_v2 is not None:
         lse = execution.place(load_public(syncnet_v2, "syncnet_v2"))
@@ -192,7 +192,7 @@ def _hashes(sync_network: str, syncnet_v2: Path | None) -> dict[str, str]:
 
     hashes = {}
     if sync_network != "none":
-        path = find_for_role("sync") if sync_network == "default" else find_weights(sync_network)
+        path = find_for_role("avsyncnet") if sync_network == "default" else find_weights(sync_network)
         hashes["sync_network_sha256"] = sha256_of(path)
     if syncnet_v2 is not None:
         hashes["syncnet_v2_sha256"] = sha256_of(find_weights(syncnet_v2))
