@@ -52,24 +52,25 @@ class DrawnCorpus:
 
     def arrays(self, seed: int, n_frames: int) -> ClipArrays:
         rng = np.random.default_rng(seed)
-        curve = np.convolve(rng.random(n_frames + 4), np.ones(5) / 5, "valid")
+        curve = np.convolve(rng.random(n_frames + 2), np.ones(3) / 3, "valid")
         opening = (0.1 * (curve - curve.min()) / np.ptp(curve)).astype(np.float32)
         skin = rng.integers(120, 220, 3)
-        columns = np.repeat(opening, 4)[: n_frames * 16 // 5 + 16]
-        rows = np.repeat(opening, 4)
-        steps = np.concatenate([np.repeat(opening[:1], 4), opening, np.repeat(opening[-1:], 5)])
+
+        def heard(rate: float, bins: int, gain: float) -> NDArray[np.float32]:
+            """[T, bins], `rate` columns a second, as loud as the mouth is open."""
+            times = np.arange(round(n_frames / 25 * rate)) / rate
+            loud = opening[(times * 25 + 1e-6).astype(int)][:, None] * (1 + np.sin(np.arange(bins)) / 2)
+            return (gain * loud + 0.1 * rng.random(loud.shape)).astype(np.float32)
+
+        frames = np.arange(n_frames + 9).clip(4, n_frames + 3) - 4  # a step of the embedding for each frame
         return ClipArrays(
             crops=np.stack([self.face(value, skin, index) for index, value in enumerate(opening)]),
             landmarks=np.stack([self.landmarks(value) for value in opening]),
             openings=opening,
             yaws=np.zeros(n_frames, np.float32),
-            mel=(-4 + 60 * columns * rng.random((80, 1)) + 0.1 * rng.random((80, len(columns)))).astype(
-                np.float32
-            ),
-            log_mel=(2 + 40 * rows[:, None] * rng.random(32) + 0.1 * rng.random((len(rows), 32))).astype(
-                np.float32
-            ),
-            speech=(10 * steps[:, None] * rng.random(384)).astype(np.float16),
+            mel=-4 + heard(80, 80, 40).T,
+            log_mel=2 + heard(100, 32, 40),
+            speech=heard(25, 384, 10)[frames].astype(np.float16),
         )
 
     def face(self, opening: float, skin: NDArray[np.integer[Any]], index: int) -> NDArray[np.uint8]:
