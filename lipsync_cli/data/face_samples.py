@@ -109,7 +109,7 @@ def _draw_face_sample(
     order = np.argsort(clip.openings, kind="stable")
     is_silent = rng.random() < sampling.silent_share
     targets = _draw_targets(order, rng, sampling, is_silent)
-    closed, opened = _draw_references(order, targets, rng, sampling)
+    closed, opened = _draw_references(order, targets, rng, sampling, is_silent)
     frames = [closed, opened, *targets]
     landmarks = clip.read("landmarks")[frames]
     crops = to_network(clip.crops(frames))
@@ -135,7 +135,11 @@ def _draw_targets(
 
 
 def _draw_references(
-    order: NDArray[np.intp], targets: Sequence[int], rng: np.random.Generator, sampling: FaceSampling
+    order: NDArray[np.intp],
+    targets: Sequence[int],
+    rng: np.random.Generator,
+    sampling: FaceSampling,
+    is_silent: bool,
 ) -> tuple[int, int]:
     """A closed and an open frame, never a target or next to one (where the clip allows)."""
     taken = {target + step for target in targets for step in range(-NEIGHBOURS, NEIGHBOURS + 1)}
@@ -146,7 +150,9 @@ def _draw_references(
 
     n = len(order)
     closed = draw(order[: max(n // 6, 1)])
-    if rng.random() < sampling.any_for_closed:
+    if is_silent and rng.random() < _OPEN_IN_SILENCE:
+        closed = draw(order[n - max(n // 3, 1) :])
+    elif rng.random() < sampling.any_for_closed:
         closed = draw(order[n - max(n // 3, 1) :] if rng.random() < 0.5 else order)
     if rng.random() < sampling.closed_for_open:
         return closed, closed
