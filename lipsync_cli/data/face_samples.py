@@ -35,6 +35,9 @@ MIRRORED_LIPS = (*_RING, *(20 + place for place in _RING))
 _LOG_MEL_PER_DECIBEL = 0.1  # (`embedding_mel`: a tenth of the decibels of the power)
 
 
+_OPEN_IN_SILENCE = 0.6  # of the silent samples have an open mouth to close: the work of G_S
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaceSampling:
     """How frames and references of one sample are drawn."""

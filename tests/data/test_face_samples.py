@@ -49,21 +49,21 @@ def test_references_are_never_targets_or_next_to_them(seed):
     frames = order(60, seed)
     targets = face_samples._draw_targets(frames, rng, FaceSampling(), False)
     for sampling in (FaceSampling(), FaceSampling(any_for_closed=1.0)):
-        for reference in face_samples._draw_references(frames, targets, rng, sampling):
+        for reference in face_samples._draw_references(frames, targets, rng, sampling, False):
             assert min(abs(reference - target) for target in targets) > 2
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_the_closed_reference_is_closed_and_the_open_one_open(seed):
     frames = order(60, seed)
-    closed, opened = face_samples._draw_references(frames, [], np.random.default_rng(seed), NO_DROPOUT)
+    closed, opened = face_samples._draw_references(frames, [], np.random.default_rng(seed), NO_DROPOUT, False)
     assert closed in frames[:10]
     assert opened in frames[-7:]
 
 
 def test_where_all_frames_are_near_a_target_references_are_drawn_all_the_same():
     closed, opened = face_samples._draw_references(
-        order(4), [0, 1, 2, 3], np.random.default_rng(0), NO_DROPOUT
+        order(4), [0, 1, 2, 3], np.random.default_rng(0), NO_DROPOUT, False
     )
     assert {closed, opened} <= set(range(4))
 
@@ -72,12 +72,18 @@ def test_reference_dropout_takes_open_or_any_frames_for_closed_and_the_closed_on
     frames = order(60)
     rng = np.random.default_rng(0)
     sampling = FaceSampling(any_for_closed=0.33, closed_for_open=0.33)
-    drawn = [face_samples._draw_references(frames, [], rng, sampling) for _ in range(1000)]
+    drawn = [face_samples._draw_references(frames, [], rng, sampling, False) for _ in range(1000)]
     assert sum(closed == opened for closed, opened in drawn) / 1000 == pytest.approx(0.33, abs=0.05)
     dropped = sum(closed not in frames[:10] for closed, _ in drawn) / 1000
     assert dropped == pytest.approx(0.33 * (0.5 + 0.5 * 50 / 60), abs=0.05)
     opened = sum(closed in frames[40:] for closed, _ in drawn) / 1000
     assert opened == pytest.approx(0.33 * (0.5 + 0.5 / 3), abs=0.05)
+
+
+def test_most_silent_samples_have_an_open_mouth_to_close():
+    frames, rng = order(60), np.random.default_rng(0)
+    drawn = [face_samples._draw_references(frames, [], rng, NO_DROPOUT, True) for _ in range(1000)]
+    assert sum(closed in frames[40:] for closed, _ in drawn) / 1000 == pytest.approx(0.6, abs=0.05)
 
 
 def test_half_of_the_targets_come_from_the_most_open_third():
