@@ -25,17 +25,22 @@ class WeightsEntry:
 
     file: str
     """File name, in whichever folder of weights it lies."""
-    sha256: str
-    """Of the whole file, 64 hexadecimal digits."""
-    bytes: int
     licence: str
-    """SPDX identifier, with the attribution where the licence asks for one."""
+    """SPDX identifier, with the attribution where the licence asks for one; says "non-commercial" aloud."""
     architecture: str
     """What the weights are of; for our own checkpoints the name in `models.architectures`."""
     roles: tuple[str, ...]
     """What it can be used as: face_detector, silent_lip, talking_face, ..."""
+    sha256: str | None = None
+    """Of the whole file, 64 hexadecimal digits; None where it is not publicly known with certainty."""
+    bytes: int | None = None
+    """None where it is not publicly known with certainty."""
+    sha256_begins: str | None = None
+    """What the publisher's file name tells of a sha256 that is not known whole."""
     url: str | None = None
-    """Where it comes from, if there is a public address."""
+    """Where the file itself comes from, if there is a public address (http or https)."""
+    page: str | None = None
+    """Where people find it: its project's page."""
     shipped: bool = True
     """False: not part of this program, the user puts the file into the cache folder."""
 
@@ -88,6 +93,9 @@ def read_registry(path: Path) -> Registry:
         raise WeightsError(f"{path}: no registry of weights: install lipsync_cli again")
     content = from_mapping(_RegistryFile, read_toml(path), str(path))
     registry = Registry(path, content.weights, content.sets)
+    for name, entry in registry.entries.items():
+        if entry.shipped and (entry.sha256 is None or entry.bytes is None):
+            raise WeightsError(f"{path}: '{name}' comes with the program and needs its sha256 and bytes")
     for weights_set, roles in registry.sets.items():
         for role, name in roles.items():
             if role not in registry.entry(name).roles:

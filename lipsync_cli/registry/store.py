@@ -1,7 +1,8 @@
 """Finding files of weights and making sure that they are the right ones.
 
 Names of the registry are looked for in this order: the folder of the environment variable LIPSYNC_WEIGHTS,
-the user's cache (XDG_CACHE_HOME/lipsync or ~/.cache/lipsync), the folder that comes with the program.
+the user's cache (XDG_CACHE_HOME/lipsync or ~/.cache/lipsync), the folder that comes with the program. In the
+cache a file that was imported or trusted (`trust`) goes before the published one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from lipsync_cli.errors import WeightsError
 from lipsync_cli.registry.entries import Registry, WeightsEntry, read_registry
+from lipsync_cli.registry.trust import read_trusted
 
 FOLDER_VARIABLE = "LIPSYNC_WEIGHTS"
 _BLOCK = 1 << 20
@@ -76,10 +78,10 @@ def find_weights(name_or_path: str | Path) -> Path:
     registry = load_registry()
     name = str(name_or_path)
     if name in registry.entries:
-        path = _locate(registry.entries[name])
+        path = locate(name)
         if path is None:
             raise WeightsError(_absent(name, registry.entries[name]))
-        verify(path, registry.entries[name])
+        verify(path, name, registry.entries[name])
         return path
     path = Path(name_or_path).expanduser()
     if path.is_file():
@@ -95,13 +97,20 @@ def find_for_role(role: str, weights_set: str = "default") -> Path:
     return find_weights(load_registry().name_for(role, weights_set))
 
 
-def verify(path: Path, entry: WeightsEntry) -> None:
-    """Raises WeightsError unless the file is, byte for byte, the registered one."""
+def verify(path: Path, name: str, entry: WeightsEntry) -> None:
+    """Raises WeightsError unless the file is, byte for byte, the registered or the trusted one."""
     found = sha256_of(path)
-    if found != entry.sha256:
-        size = path.stat().st_size
+    expected = _expected(path, name, entry)
+    if expected is None:
         raise WeightsError(
-            f"{path}: damaged or of another version: expected sha256 {entry.sha256} ({entry.bytes} bytes), "
+            f"{path}: sha256 {found}; the right one is not publicly known: if you trust this file, run "
+            f"`lipsync weights import {path} --name {name} --trust`"
+        )
+    if found != expected:
+        size = path.stat().st_size
+        right = f"{expected} ({entry.bytes} bytes)" if expected == entry.sha256 else expected
+        raise WeightsError(
+            f"{path}: damaged or of another version: expected sha256 {right}, "
             f"found {found} ({size} bytes): {_remedy(path)}"
         )
 
@@ -135,19 +144,36 @@ def _digest(path: Path, size: int, modified: int) -> str:
 
 def locate(name: str) -> Path | None:
     """The file that a name of the registry stands for, unchecked; None if it is in none of the folders."""
-    return _locate(load_registry().entry(name))
+    entry = load_registry().entry(name)
+    for folder in search_folders():
+        trusted = read_trusted(folder).get(name) if folder == cache_folder() else None
+        files = [entry.file] if trusted is None else [trusted.file, entry.file]
+        for path in (folder / file for file in files):
+            if path.is_file():
+                return path
+    return None
 
 
-def _locate(entry: WeightsEntry) -> Path | None:
-    return next((path for folder in search_folders() if (path := folder / entry.file).is_file()), None)
+def forget_digests() -> None:
+    """Hash files anew: one was just replaced, maybe within the resolution of its time stamp."""
+    _digest.cache_clear()
+
+
+def _expected(path: Path, name: str, entry: WeightsEntry) -> str | None:
+    """The sha256 that a file of that name must have; None where nobody has said."""
+    if path.parent == cache_folder():
+        trusted = read_trusted(path.parent).get(name)
+        if trusted is not None and trusted.file == path.name:
+            return trusted.sha256
+    return entry.sha256
 
 
 def _verification(name: str, entry: WeightsEntry) -> Verification:
-    path = _locate(entry)
+    path = locate(name)
     if path is None:
         return Verification(name, entry, None, _absent(name, entry) if entry.shipped else None)
     try:
-        verify(path, entry)
+        verify(path, name, entry)
     except WeightsError as error:
         return Verification(name, entry, path, str(error))
     return Verification(name, entry, path, None)
@@ -156,8 +182,13 @@ def _verification(name: str, entry: WeightsEntry) -> Verification:
 def _absent(name: str, entry: WeightsEntry) -> str:
     if entry.shipped:
         return f"weights '{name}': {entry.file} is missing from {weights_folder()}: install lipsync_cli again"
-    source = f"fetch it from {entry.url} and " if entry.url else ""
-    return f"weights '{name}' do not come with lipsync_cli: {source}put {entry.file} into {cache_folder()}"
+    if entry.url:
+        return f"weights '{name}' do not come with lipsync_cli: run `lipsync weights pull {name}`"
+    where = f" from {entry.page}" if entry.page else ""
+    return (
+        f"weights '{name}' do not come with lipsync_cli: get {entry.file}{where} and run "
+        f"`lipsync weights import {entry.file} --name {name}`"
+    )
 
 
 def _remedy(path: Path) -> str:

@@ -34,7 +34,9 @@ def test_verify_says_ok_for_each_whole_file(capsys: pytest.CaptureFixture[str]) 
     assert run("verify") == 0
     output = capsys.readouterr()
     assert output.err == ""
-    assert all(line.startswith("ok") for line in output.out.splitlines())
+    entries = store.load_registry().entries
+    shown = {line.split()[1]: line.split()[0] for line in output.out.splitlines()}
+    assert shown == {name: "ok" if entry.shipped else "absent" for name, entry in entries.items()}
 
 
 def test_verify_tells_of_each_wrong_file_and_fails(
