@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
-from typing import IO, Protocol
-from urllib.parse import urlsplit
+from typing import IO, Any, Protocol
+from urllib.parse import urljoin, urlsplit
 
 import lipsync_cli
 from lipsync_cli.errors import WeightsError
@@ -196,20 +196,22 @@ class _Transfer:
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects, but never from https to anything else."""
 
-    def redirect_request(
+    def http_error_302(
         self,
         req: urllib.request.Request,
         fp: IO[bytes],
         code: int,
         msg: str,
         headers: http.client.HTTPMessage,
-        newurl: str,
-    ) -> urllib.request.Request | None:
+    ) -> Any:
         """As the parent; WeightsError for a redirect to an address that is not safe."""
-        _check_scheme(newurl)
-        if urlsplit(req.full_url).scheme == "https" and urlsplit(newurl).scheme != "https":
-            raise WeightsError(f"{req.full_url}: refused to be sent from https to {newurl}")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        goal = urljoin(req.full_url, headers.get("Location", ""))
+        _check_scheme(goal)
+        if urlsplit(req.full_url).scheme == "https" and urlsplit(goal).scheme != "https":
+            raise WeightsError(f"{req.full_url}: refused to be sent from https to {goal}")
+        return super().http_error_302(req, fp, code, msg, headers)
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
 
 def _check_scheme(url: str) -> None:

@@ -158,11 +158,10 @@ def test_a_redirect_out_of_the_web_is_refused(server, serve, part, pauses, targe
 
 def test_a_redirect_from_https_to_http_is_refused():
     """Nothing here can serve https, so the handler is asked directly."""
-    asked = Request("https://weights.invalid/file")
+    asked, headers = Request("https://weights.invalid/file"), HTTPMessage()
+    headers["Location"] = "http://weights.invalid/file"
     with pytest.raises(WeightsError, match="refused to be sent from https to http://"):
-        _SafeRedirects().redirect_request(
-            asked, BytesIO(), 302, "", HTTPMessage(), "http://weights.invalid/file"
-        )
+        _SafeRedirects().http_error_302(asked, BytesIO(), 302, "", headers)
 
 
 def test_other_addresses_are_refused(part, tmp_path):
