@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from lipsync_cli.data.layout import open_cache
+from lipsync_cli.models.warping_generator import WarpingFaceGenerator
+from lipsync_cli.regions import mask_lower_half
+from lipsync_cli.registry.checkpoint import load_network
+from lipsync_cli.training.compute import Compute
+
+TERMS = {
+    "pixel",
+    "gradient",
+    "lip_shape",
+    "spread",
+    "heard_shape",
+    "flow",
+    "adversarial",
+    "features",
+    "discriminator",
+}
+
+
+def train(stage, steps: int) -> list[dict[str, float]]:
+    return [stage.train(stage.draw(step), step) for step in range(steps)]
+
+
+def tensors(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def changed(network: torch.nn.Module, before: dict[str, torch.Tensor]) -> set[str]:
+    return {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])}
+
+
+def test_every_step_tells_the_same_losses(stages):
+    losses = train(stages.build("warping"), 4)
+    assert [one.keys() for one in losses] == [TERMS] * 4
+    assert all(np.isfinite(value) for one in losses for value in one.values())
+
+
+def test_the_discriminator_takes_part_from_its_step_on(stages):
+    stage = stages.build("warping", "adversarial_from=2")
+    before = tensors(stage.discriminator)
+    losses = train(stage, 2)
+    assert {(one["adversarial"], one["features"], one["discriminator"]) for one in losses} == {(0, 0, 0)}
+    assert changed(stage.discriminator, before) == set()
+    last = stage.train(stage.draw(2), 2)
+    assert last["discriminator"] > 0
+    assert last["features"] > 0
+    # of fresh scores the hinge pushes the last bias neither way
+    assert changed(stage.discriminator, before) >= set(before) - {"score.bias"}
+
+
+def test_the_reader_and_the_speech_embedding_do_not_change(stages):
+    stage = stages.build("warping")
+    before = tensors(stage.reader), tensors(stage.embedding)
+    train(stage, 3)
+    assert changed(stage.reader, before[0]) == changed(stage.embedding, before[1]) == set()
+
+
+def test_the_average_follows_the_generator_and_is_what_is_saved(stages, tmp_path):
+    stage = stages.build("warping", "average=0.5", "rate=0.01")
+    before = tensors(stage.average)
+    train(stage, 2)
+    assert changed(stage.average, before)
+    assert changed(stage.average, tensors(stage.generator))
+    network = load_network(stage.save(tmp_path, {"step": 2}))
+    assert isinstance(network, WarpingFaceGenerator)
+    for name, tensor in network.state_dict().items():
+        torch.testing.assert_close(
+            tensor.float(), stage.average.state_dict()[name].float(), atol=2e-3, rtol=2e-3
+        )
+
+
+def test_what_is_read_from_the_speech_alone_teaches_the_speech_encoder_only(stages):
+    stage = stages.build("warping")
+    batch = stage.draw(0)
+    stage._heard_shape_loss(batch, stage._steps(batch.log_mel.flatten(0, 1))).backward()
+    learning = {
+        name.split(".")[0]
+        for name, weights in stage.generator.named_parameters()
+        if weights.grad is not None and weights.grad.abs().sum() > 0
+    }
+    assert learning == {"speech_encoder"}
+
+
+def test_the_faces_of_one_batch_can_be_learned(stages):
+    stage = stages.build("warping", "loop.steps=100", "rate=0.01", "adversarial_from=1000")
+    batch = stage.draw(0)
+    losses = [stage.train(batch, step) for step in range(60)]
+    for term in ("pixel", "gradient", "heard_shape"):
+        assert losses[-1][term] < 0.6 * losses[0][term]
+
+
+def test_figures_have_names_and_silence_is_digital_silence(stages):
+    stage = stages.build("warping")
+    figures = stage.validate()
+    assert figures.keys() == {
+        "opening_r",
+        "amplitude",
+        "gain_db",
+        "sharpness",
+        "still_r",
+        "still_amplitude",
+        "silent",
+        "silent_open",
+    }
+    silence = stage.talker().silence
+    torch.testing.assert_close(silence, stage.embedding.steps(torch.full((1, 76, 32), 1.6))[0])
+
+
+def test_the_sheet_shows_four_clips_at_most(stages):
+    sheet = stages.build("warping", 'corpus.validation_speakers=["a","b"]').picture()
+    assert sheet.shape == (4 * 2 * 32, 11 * 32, 3)
+
+
+def test_crops_of_another_size_than_the_readers_are_resized_for_it(draw_corpus, stages):
+    stages.cache = draw_corpus(image_size=64, folder="larger").folder
+    stage = stages.build("warping", "network.image_size=64")
+    assert train(stage, 1)[0]["lip_shape"] > 0
+
+
+def test_it_trains_in_bfloat16(stages):
+    stage = stages.build("warping", compute=Compute(torch.device("cpu"), torch.bfloat16))
+    losses, exact = train(stage, 3)[-1], train(stages.build("warping"), 3)[-1]
+    assert losses["pixel"] == pytest.approx(exact["pixel"], rel=0.1)
+    assert losses["pixel"] != exact["pixel"]
+    assert {weights.dtype for weights in stage.generator.parameters()} == {torch.float32}
+
+
+def test_a_clip_is_measured_with_its_sound_moved_by_its_offset(stages):
+    stage = stages.build("warping")
+    clip = open_cache(stages.cache)[1][0]
+    torch.nn.init.normal_(stage.average.head.weight, std=0.1)
+    assert stage.measure(clip).gain_db != stage.measure(clip, offset=5).gain_db
+
+
+@pytest.mark.gpu
+def test_it_trains_on_an_accelerator_as_on_the_cpu(stages):
+    from lipsync_cli.device import resolve_device
+
+    device = resolve_device("auto")
+    if device.type == "cpu":
+        pytest.skip("no accelerator here")
+    stage = stages.build("warping", compute=Compute(device))
+    losses, expected = train(stage, 3)[0], train(stages.build("warping"), 3)[0]
+    assert losses["pixel"] == pytest.approx(expected["pixel"], rel=1e-2)
+    assert stage.validate().keys() == stages.build("warping").validate().keys()
+    pose = mask_lower_half(torch.rand(1, 3, 32, 32, device=device))
+    assert stage.average(
+        torch.zeros(1, 10, 384, device=device), torch.rand(1, 2, 3, 32, 32, device=device), pose
+    ).is_cuda
