@@ -43,6 +43,7 @@ def restore(
     """
     steady = SteadyDetail(memory)
     last: DubFrame | None = None
+    size = 0
     for item in frames:
         if item.face is None or item.box is None:
             last = None
@@ -50,8 +51,10 @@ def restore(
             continue
         if last is None or last.shot != item.shot or item.source not in (last.source, last.source + 1):
             steady.reset()
+            # the same for all frames that follow each other, though boxes breathe: detail is carried over
+            size = max(item.face.shape[0], min(_LARGEST, round(max(item.box.width, item.box.height))))
         last = item
-        restored = _restored(item, restorer, track)
+        restored = _restored(item, restorer, track, size)
         generated = _enlarged(item.face, restored.shape[0])
         sharp = steady.blend(generated, restored)
         yield replace(item, face=_mixed(generated, sharp, strength))
@@ -66,8 +69,8 @@ def borrow(frames: Iterator[DubFrame], strength: float = 1.0) -> Iterator[DubFra
             yield replace(item, face=borrow_detail(item.face, item.crop, strength))
 
 
-def _restored(item: DubFrame, restorer: Restorer, track: FaceTrack) -> Image:
-    """The restored face in the frame of its crop, as large as there is detail for."""
+def _restored(item: DubFrame, restorer: Restorer, track: FaceTrack, size: int) -> Image:
+    """The restored face in the frame of its crop; `size` is of crops out of aligned faces."""
     if item.face is None or item.box is None:
         raise ValueError("a frame without a face cannot be restored")
     template = restorer.template
@@ -76,7 +79,6 @@ def _restored(item: DubFrame, restorer: Restorer, track: FaceTrack) -> Image:
     whole = paste_face(item.frame.image, item.face, item.box, track.outlines[item.source])
     matrix = to_template(track.anchors[item.source], _anchors(template))
     answer = _run(restorer, align_face(whole, matrix, template.size))
-    size = max(item.face.shape[0], min(_LARGEST, round(max(item.box.width, item.box.height))))
     # crop -> picture -> aligned -> answer, which may be a multiple of the aligned face
     scale = answer.shape[0] / template.size
     to_answer = np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2]])

@@ -110,6 +110,18 @@ def test_memory_calms_a_restorer_that_flickers() -> None:
     assert changes(0.7) < 10
 
 
+def test_boxes_that_breathe_do_not_interrupt_the_memory() -> None:
+    """Detail is carried over in crops of one size, whatever the size of each box."""
+    n = 6
+    track = a_track(n)
+    frames = [replace(item(i), box=replace(BOX, x1=BOX.x1 + i % 2, y1=BOX.y1 + i % 2)) for i in range(n)]
+    restorer = Tinted(TEMPLATE, lights=(0, 40))
+    out = list(restore(iter(frames), restorer, track, memory=0.8))
+    assert {each.face.shape for each in out} == {(120, 120, 3)}
+    middle = np.stack([each.face[60:90, 45:75].astype(float).mean() for each in out[2:]])
+    assert np.ptp(middle) < 20
+
+
 @pytest.mark.parametrize("break_at", ["no face", "shot", "source"])
 def test_nothing_is_carried_over_a_break(break_at: str) -> None:
     frames = [item(i) for i in range(4)]
