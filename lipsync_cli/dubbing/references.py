@@ -183,7 +183,7 @@ def references_of(
     n = silent_lip.n_references
     pictures = np.stack([crops[min(i, 1)] for i in range(max(n, 1))])
     references = References(pictures, silenced=False)
-    if n == 0 or n > 1 and is_closed(closed.opening, opened.opening):
+    if n == 0 or (n > 1 and is_closed(closed.opening, opened.opening)):
         return references
     silent = pictures.copy()
     silent[0] = _silenced(references, silent_lip, speech)
