@@ -12,10 +12,11 @@ from lipsync_cli.interfaces import Image
 
 Floats = NDArray[np.float32]
 
-_FLOW_SIDE = 192  # pixels at which motion is found
+_FLOW_SIDE = 192  # pixels of the longer side at which motion is found
+_UNSEEN = 0.4  # of a crop, from its top: paste shows only what lies below the middle
 _SAME_PLACE = 10.0  # grey levels; where pictures differ by more, the motion found is not trusted
 _SAME_SKIN = 12.0  # grey levels; where slow shades differ by more, it is other skin (or lips, or teeth)
-_FINE = 1 / 48  # of the side: what changes faster than this is detail
+_FINE = 1 / 48  # of the width: what changes faster than this is detail
 
 
 class SteadyDetail:
@@ -66,31 +67,34 @@ def borrow_detail(generated: Image, filmed: Image, strength: float = 1.0) -> Ima
     """The generated face with the fine texture that the filmed skin of the same frame has and it lacks.
 
     The filmed face is moved onto the generated one; its detail is added where the slow shades of both agree,
-    and only as far as the generated face has less of it. Both uint8 [S, S, 3], the same crop.
+    and only as far as the generated face has less of it. Both uint8 [S, S, 3], the same crop; the part above
+    the nose stays as it is, since none of it is ever shown.
     """
-    motion = motion_between(generated, filmed)
-    moved = moved_along(filmed.astype(np.float32), motion)
-    own = generated.astype(np.float32)
+    top = int(generated.shape[0] * _UNSEEN)
+    part, seen = generated[top:], filmed[top:]
+    moved = moved_along(seen, motion_between(part, seen))
+    own = part.astype(np.float32)
     slow_own, slow_moved = _slow(own), _slow(moved)
     fine_own, fine_moved = own - slow_own, moved - slow_moved
     # Energies of unlike detail add up: this much of the filmed one fills up what is missing.
     lacking = np.sqrt(np.clip(1 - (_energy(fine_own) / (_energy(fine_moved) + 0.5)) ** 2, 0, 1))
     share = strength * lacking * likeness(slow_own, slow_moved, _SAME_SKIN)
-    return _as_image(own + share[..., None] * fine_moved)
+    return np.concatenate([generated[:top], _as_image(own + share[..., None] * fine_moved)])
 
 
 def motion_between(now: Image, before: Image) -> Floats:
-    """[S, S, 2]: where each pixel of `now` lies in `before`, relative to itself (dense inverse search)."""
-    size = now.shape[0]
-    side = min(size, _FLOW_SIDE)
+    """[H, W, 2]: where each pixel of `now` lies in `before`, relative to itself (dense inverse search)."""
+    height, width = now.shape[:2]
+    scale = min(1.0, _FLOW_SIDE / max(height, width))
+    small = max(1, round(width * scale)), max(1, round(height * scale))
     greys = [
-        cv2.cvtColor(cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+        cv2.cvtColor(cv2.resize(picture, small, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
         for picture in (now, before)
     ]
     finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    flow = finder.calc(greys[0], greys[1], np.zeros((side, side, 2), np.float32))
-    larger = cv2.resize(flow, (size, size), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(larger * np.float32(size / side), np.float32)
+    flow = finder.calc(greys[0], greys[1], np.zeros((small[1], small[0], 2), np.float32))
+    larger = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(larger * np.float32(1 / scale), np.float32)
 
 
 def moved_along(picture: NDArray[Any], motion: Floats) -> Floats:
@@ -104,22 +108,25 @@ def moved_along(picture: NDArray[Any], motion: Floats) -> Floats:
 
 
 def likeness(one: NDArray[Any], other: NDArray[Any], scale: float) -> Floats:
-    """[S, S] in [0, 1]: 1 where two pictures [S, S, 3] are alike, 0.37 where they differ by `scale`."""
+    """[H, W] in [0, 1]: 1 where two pictures [H, W, 3] are alike, 0.37 where they differ by `scale`."""
     difference = np.abs(one.astype(np.float32) - other.astype(np.float32)).mean(axis=2)
-    smooth = cv2.GaussianBlur(difference, (0, 0), max(1.0, one.shape[0] * _FINE))
+    smooth = cv2.GaussianBlur(difference, (0, 0), _reach(one))
     return np.asarray(np.exp(-((smooth / scale) ** 2)), np.float32)
 
 
+def _reach(picture: NDArray[Any]) -> float:
+    """Standard deviation of the blur that parts slow shades from detail, pixels."""
+    return max(1.0, float(picture.shape[1] * _FINE))
+
+
 def _slow(picture: Floats) -> Floats:
-    return np.asarray(cv2.GaussianBlur(picture, (0, 0), max(1.0, picture.shape[0] * _FINE)), np.float32)
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), _reach(picture)), np.float32)
 
 
 def _energy(detail: Floats) -> Floats:
-    """Root mean square of detail [S, S, 3] around each place, [S, S]."""
+    """Root mean square of detail [H, W, 3] around each place, [H, W]."""
     squares = (detail**2).mean(axis=2)
-    return np.asarray(
-        np.sqrt(cv2.GaussianBlur(squares, (0, 0), 2 * max(1.0, len(detail) * _FINE))), np.float32
-    )
+    return np.asarray(np.sqrt(cv2.GaussianBlur(squares, (0, 0), 2 * _reach(detail))), np.float32)
 
 
 def _as_image(picture: Floats) -> Image:

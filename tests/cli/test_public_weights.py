@@ -159,6 +159,7 @@ def test_a_dub_with_the_weights_of_another_network(lipsync, syncnet, tmp_path, w
     answer = lipsync("dub", *inputs, "--restore", "vqfr", "--restore-weights", syncnet)
     refused(answer, "these are weights of 'syncnet_v2', not of 'vqfr_v2 or vqfr_v1'")
     refused(lipsync("dub", *inputs, "--model", syncnet), "weights of 'syncnet_v2', not of 'wav2lip'")
+    refused(lipsync("dub", *inputs, "--model", "wav2lip"), "weights 'wav2lip' do not come", "weights import")
     assert files(tmp_path) == []
 
 
