@@ -48,5 +48,6 @@ def _spread(points: Tensor, n_frames: int) -> Tensor:
     """Standard deviation of the opening over each clip's frames, [B / n_frames]."""
     upper, lower = (points[:, place] for place in INNER_LIPS)
     # the root's slope is infinite at 0
-    opening = ((upper - lower).square().sum(dim=1) + 1e-6).sqrt().unflatten(0, (-1, n_frames))
-    return (opening.var(dim=1, correction=0) + 1e-6).sqrt()
+    opening = ((upper - lower).square().sum(dim=1) + 1e-6).sqrt().reshape(-1, n_frames)
+    spread: Tensor = (opening.var(dim=1, correction=0) + 1e-6).sqrt()
+    return spread
