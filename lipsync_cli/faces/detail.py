@@ -16,6 +16,8 @@ _FLOW_SIDE = 192  # pixels of the longer side at which motion is found
 _UNSEEN = 0.4  # of a crop, from its top: paste shows only what lies below the middle
 _SAME_PLACE = 10.0  # grey levels; where pictures differ by more, the motion found is not trusted
 _SAME_SKIN = 12.0  # grey levels; where slow shades differ by more, it is other skin (or lips, or teeth)
+_SPEAKING = (0.72, 0.5, 0.34)  # mouth and cheeks in a crop: level, half width, half height
+_LIPS = (0.70, 0.22, 0.13)  # lips in a crop; theirs is the generator's alone: filmed ones say something else
 _FINE = 1 / 48  # of the width: what changes faster than this is detail
 
 
@@ -57,18 +59,16 @@ class SteadyDetail:
 
 def speaking_part(size: int) -> Floats:
     """How much a place of a crop belongs to mouth and cheeks, [size, size] in [0, 1], soft at its border."""
-    place = (np.arange(size, dtype=np.float32) + 0.5) / size
-    across, down = (place - 0.5) / 0.5, (place - 0.72) / 0.34
-    distance = np.sqrt(across[None, :] ** 2 + down[:, None] ** 2)
-    return np.asarray(np.clip((1.1 - distance) / 0.2, 0, 1), np.float32)
+    return _ellipse(size, _SPEAKING)
 
 
 def borrow_detail(generated: Image, filmed: Image, strength: float = 1.0) -> Image:
     """The generated face with the fine texture that the filmed skin of the same frame has and it lacks.
 
     The filmed face is moved onto the generated one; its detail is added where the slow shades of both agree,
-    and only as far as the generated face has less of it. Both uint8 [S, S, 3], the same crop; the part above
-    the nose stays as it is, since none of it is ever shown.
+    and only as far as the generated face has less of it. The lips get nothing: the filmed ones say something
+    else, and would show through. Both uint8 [S, S, 3], the same crop; the part above the nose stays as it is,
+    since none of it is ever shown.
     """
     top = int(generated.shape[0] * _UNSEEN)
     part, seen = generated[top:], filmed[top:]
@@ -78,7 +78,8 @@ def borrow_detail(generated: Image, filmed: Image, strength: float = 1.0) -> Ima
     fine_own, fine_moved = own - slow_own, moved - slow_moved
     # Energies of unlike detail add up: this much of the filmed one fills up what is missing.
     lacking = np.sqrt(np.clip(1 - (_energy(fine_own) / (_energy(fine_moved) + 0.5)) ** 2, 0, 1))
-    share = strength * lacking * likeness(slow_own, slow_moved, _SAME_SKIN)
+    skin = 1 - _ellipse(generated.shape[0], _LIPS)[top:]
+    share = strength * skin * lacking * likeness(slow_own, slow_moved, _SAME_SKIN)
     return np.concatenate([generated[:top], _as_image(own + share[..., None] * fine_moved)])
 
 
@@ -112,6 +113,18 @@ def likeness(one: NDArray[Any], other: NDArray[Any], scale: float) -> Floats:
     difference = np.abs(one.astype(np.float32) - other.astype(np.float32)).mean(axis=2)
     smooth = cv2.GaussianBlur(difference, (0, 0), _reach(one))
     return np.asarray(np.exp(-((smooth / scale) ** 2)), np.float32)
+
+
+def _ellipse(size: int, shape: tuple[float, float, float]) -> Floats:
+    """1 inside and 0 outside of an ellipse in the middle of a crop, [size, size], soft at its border.
+
+    shape: level of its centre, half its width, half its height, in sides of the crop.
+    """
+    level, half_width, half_height = shape
+    place = (np.arange(size, dtype=np.float32) + 0.5) / size
+    across, down = (place - 0.5) / half_width, (place - level) / half_height
+    distance = np.sqrt(across[None, :] ** 2 + down[:, None] ** 2)
+    return np.asarray(np.clip((1.1 - distance) / 0.2, 0, 1), np.float32)
 
 
 def _reach(picture: NDArray[Any]) -> float:
