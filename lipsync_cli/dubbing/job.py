@@ -21,7 +21,7 @@ class DubSettings:
     """Face detector and landmarks: 'mediapipe', or the paper's 'fan' (slow; needs files of your own)."""
     restore: Literal["none", "light", "vqfr", "gfpgan", "gpen"] = "none"
     """Sharpen the generated face: 'light' borrows the filmed skin's texture (cheap), the others are networks
-    whose weights you bring (half a minute a frame without a GPU)."""
+    whose weights you bring (1 to 20 s a frame without a GPU)."""
     restore_weights: str | None = None
     """Weights of --restore: a name in `lipsync weights list`, or a file (default: vqfr_v2, gfpgan, gpen)."""
     restore_strength: float = 1.0
