@@ -52,7 +52,7 @@ class MelWindows:
 
 
 class MelWindowsFromFrame(MelWindows):
-    """Windows as Wav2Lip's inference cuts them: from the frame's own time on, instead of around its middle."""
+    """Windows as Wav2Lip's inference cuts them: from the frame's own time on, not around its middle."""
 
     def around(self, times: Sequence[float]) -> Tensor:
         """[B, 1, 80, 16]: the windows that start at column floor(80 t)."""

@@ -103,10 +103,14 @@ def test_light_restoration_needs_no_network(dub, folder: Path, tmp_path: Path) -
 
 @pytest.mark.slow
 def test_gfpgans_own_file_restores(dub, folder: Path, tmp_path: Path) -> None:
-    torch.save({"params_ema": GFPGAN().state_dict()}, folder / "GFPGANv1.4.pth")
+    torch.manual_seed(0)
+    red = GFPGAN().requires_grad_(False)
+    red.stylegan_decoder.to_rgb1.bias[:] = torch.tensor([3.0, -3.0, -3.0])[:, None, None]
+    torch.save({"params_ema": red.state_dict()}, folder / "GFPGANv1.4.pth")
     report = dub("blink.wav", "--restore", "gfpgan", "--restore-weights", folder / "GFPGANv1.4.pth")
     restorer = next(each for each in report["networks"] if each["role"] == "restorer")
     assert restorer["sha256"] == sha256_of(folder / "GFPGANv1.4.pth")
     restored = last_frame(tmp_path / "out.mp4")
     dub("blink.wav")
-    assert np.abs(restored - last_frame(tmp_path / "out.mp4")).max() > 20
+    redder = (restored - last_frame(tmp_path / "out.mp4")) @ (1, -0.5, -0.5)
+    assert redder.max() > 30
