@@ -109,7 +109,7 @@ def test_after_ctrl_c_nothing_is_half_done_and_the_same_command_goes_on(filmer, 
     import pty
 
     folder, cache = tmp_path / "films", tmp_path / "cache"
-    first = filmer.film(folder / "a" / "film.mp4", 30)
+    filmer.film(folder / "a" / "film.mp4", 30)  # usually the first to be done, but another may overtake it
     for name in "bcdef":
         filmer.film(folder / name / "film.mp4", 75)
     command = [sys.executable, "-m", "lipsync_cli", "prepare", folder, "-o", cache, "--workers", "2"]
@@ -131,8 +131,6 @@ def test_after_ctrl_c_nothing_is_half_done_and_the_same_command_goes_on(filmer, 
     assert not list(cache.rglob("*.part"))
     kept = {clip.path: clip.path.stat().st_mtime_ns for clip in open_cache(cache)[1]}
     assert 1 <= len(kept) < 6
-    assert cache / "clips" / "a" / "film.safetensors" in kept
-    assert first.is_file()
 
     assert run(folder, "-o", cache, "--workers", 1) == 0
     assert "6 clips: 6 prepared, none left out" in capsys.readouterr().out
