@@ -31,6 +31,8 @@ from lipsync_cli.interfaces import (
 
 STILL_RATE = Fraction(25)
 """Frames a second of a dubbed still picture."""
+REFERENCE_SECONDS = 10.0
+"""At least so much of the video is watched, however short the speech: a shot's references come from it."""
 _BATCH_BYTES = 200_000_000
 """Whole pictures that wait for the generator take at most about this much memory."""
 _FEWEST = 5
@@ -86,17 +88,17 @@ def dub(
     """
     report = progress or _nobody
     watched = watch(parts, report)
-    if not watched.track.present.any():
-        raise FaceError(
-            f"{parts.stream.info.path}: no face in any of the {len(watched.track)} frames that the speech "
-            "lasts for; use a video that shows the speaker's face"
-        )
+    track = watched.track
     rate = STILL_RATE if watched.is_still else parts.stream.info.rate
     plan = list(
-        stages.schedule(
-            watched.track.times, duration=parts.duration, step=float(1 / rate), longer=settings.longer
-        )
+        stages.schedule(track.times, duration=parts.duration, step=float(1 / rate), longer=settings.longer)
     )
+    n_used = max(source for source, _ in plan) + 1
+    if not track.present[:n_used].any():
+        raise FaceError(
+            f"{parts.stream.info.path}: no face in any of the {n_used} frames that the speech "
+            "lasts for; use a video that shows the speaker's face"
+        )
     n_dubbed = 0
     with open_sink(rate) as sink, ExitStack() as stack:
         for item in _second_pass(parts, watched, plan, settings, stack):
@@ -107,16 +109,18 @@ def dub(
         frames=len(plan),
         dubbed=n_dubbed,
         passed_through=len(plan) - n_dubbed,
-        shots=int(watched.track.shot_starts.sum()),
-        silenced_references=sum(found.silenced for found in watched.references.values()),
+        shots=(n_shots := int(track.shot_starts[:n_used].sum())),
+        silenced_references=sum(
+            found.silenced for shot, found in watched.references.items() if shot < n_shots
+        ),
         video_seconds=plan[-1][1] + float(1 / rate),
     )
 
 
 def watch(parts: DubParts, progress: Progress) -> Watched:
-    """Pass 1: follow the face through as much of the video as the speech lasts, and choose references."""
+    """Pass 1: follow the face through as much of the video as is needed, and choose references."""
     info = parts.stream.info
-    expected = max(1, min(info.n_frames, round(parts.duration * info.rate)))
+    expected = max(1, min(info.n_frames, round(_watched_seconds(parts) * info.rate)))
     tracker = FaceTracker(parts.detector, parts.finder)
     shots = _Shots(parts.silent_lip, parts.speech)
     with closing(stages.ahead(_first_seconds(parts))) as frames:
@@ -165,9 +169,14 @@ class _Shots:
 
 
 def _first_seconds(parts: DubParts) -> Iterator[Frame]:
-    """The frames that the speech lasts for, at least one."""
+    """The frames to watch, at least one."""
     frames = iter(parts.stream)
-    return chain(islice(frames, 1), takewhile(lambda frame: frame.time < parts.duration, frames))
+    return chain(islice(frames, 1), takewhile(lambda frame: frame.time < _watched_seconds(parts), frames))
+
+
+def _watched_seconds(parts: DubParts) -> float:
+    """As long as the speech lasts; for a short one longer, to find a closed and an open mouth."""
+    return max(parts.duration, REFERENCE_SECONDS)
 
 
 def _second_pass(
