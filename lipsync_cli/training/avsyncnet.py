@@ -105,10 +105,7 @@ class AVSyncNetStage:
             loss = bce_loss(cosines, n_windows)
         else:
             loss = contrastive_loss(cosines, self.settings.temperature)
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), 3.0)
-        self.optimizer.step()
+        self.compute.update(loss, self.optimizer, clip=3.0)
         return {"sync": float(loss.detach()), "right": within_clip_accuracy(cosines.detach(), n_windows)}
 
     def validate(self) -> dict[str, float]:

@@ -154,9 +154,7 @@ class GeneratorStage(ABC):
             features = _once(self.vgg)
             terms = self.terms(Shown(generated, targets, references, batch.sync_mel, features))
         loss = total_loss(terms, self.settings.coefficients)
-        self.generator_optimizer.zero_grad()
-        loss.total.backward()  # type: ignore[no-untyped-call]
-        self.generator_optimizer.step()
+        self.compute.update(loss.total, self.generator_optimizer)
         losses = dict(loss.terms)
         if self.settings.coefficients.gan:
             losses["discriminator"] = self._train_discriminator(generated.detach(), targets)
@@ -179,9 +177,7 @@ class GeneratorStage(ABC):
         with self.compute.autocast():
             real, fake = self.discriminator(targets), self.discriminator(generated)
         loss = discriminator_loss(real.float(), fake.float())
-        self.discriminator_optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.discriminator_optimizer.step()
+        self.compute.update(loss, self.discriminator_optimizer)
         return float(loss.detach())
 
     def talker(self) -> Talker:

@@ -90,9 +90,7 @@ class LipReaderStage:
         with self.compute.autocast():
             read = self.reader(batch.lips)
         loss = (read - batch.points).abs().mean()
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+        self.compute.update(loss, self.optimizer)
         return {"points": float(loss.detach())}
 
     @torch.no_grad()

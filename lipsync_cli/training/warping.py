@@ -164,11 +164,8 @@ class WarpingStage:
             terms |= self._adversarial_terms(generated, targets)
         coefficients = self.settings.coefficients
         total = torch.stack([getattr(coefficients, name) * term for name, term in terms.items()]).sum()
-        self.generator_optimizer.zero_grad()
-        total.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.generator.parameters(), 3.0)
-        self.generator_optimizer.step()
-        follow(self.average, self.generator, min(self.settings.average, (1 + step) / (10 + step)))
+        if self.compute.update(total, self.generator_optimizer, clip=3.0, clipped=self.generator):
+            follow(self.average, self.generator, min(self.settings.average, (1 + step) / (10 + step)))
         losses = {name: float(term.detach()) for name, term in terms.items()}
         losses.setdefault("adversarial", 0.0)
         losses.setdefault("features", 0.0)
@@ -224,9 +221,7 @@ class WarpingStage:
             fake, _ = self.discriminator(self._mouths(generated))
             real, _ = self.discriminator(self._mouths(targets))
         loss = discriminator_hinge(real.float(), fake.float())
-        self.discriminator_optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.discriminator_optimizer.step()
+        self.compute.update(loss, self.discriminator_optimizer)
         return float(loss.detach())
 
     def talker(self) -> Talker:
