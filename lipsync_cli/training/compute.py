@@ -62,7 +62,7 @@ class Compute:
         return self.place_among == 0
 
     def place(self, network: Network) -> Network:
-        """The network on the device, its kernels with the channels last, its batch norms over all processes."""
+        """The network on the device, channels last, batch norms over all processes."""
         if self.n_processes > 1:
             network = share_batch_norms(network, self.device.type)
         return network.to(self.device).to(memory_format=torch.channels_last)

@@ -52,7 +52,7 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         y = (wide - mean.view(shape)) * scale.view(shape)
         if self.affine:
             y = y * self.weight.view(shape) + self.bias.view(shape)
-        return cast(Tensor, y.to(x.dtype))
+        return y.to(x.dtype)
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor) -> None:
