@@ -26,7 +26,7 @@ CLOSED_SHARE = 0.2
 """Lips opened less than this share of the open reference count as closed too."""
 MOST_CLOSED, MOST_OPEN = 1 / 6, 1 / 8
 """Shares of a shot's frames among which the closed and the open reference are chosen."""
-LARGEST_MULTIPLE = 4
+LARGEST_MULTIPLE = 6
 """A generator that scales works at most at this multiple of its own size."""
 
 _SILENCE = -1000.0  # seconds: long before any speech
@@ -34,7 +34,8 @@ _KEPT = 3  # candidates of each kind and each turn of the head
 _TURN = 12.0  # degrees that make another turn of the head
 _MOST_TURNS = 4  # to each side
 _ROOM = 0.3  # of the face's size around it: the smoothed box may lie elsewhere
-_LARGEST_PATCH = 640  # pixels of the longer side
+_SLACK = 0.05  # of the generator's size that a face may be larger than its crop
+_LARGEST_PATCH = 1120  # pixels of the longer side
 
 
 @dataclass(frozen=True)
@@ -196,12 +197,14 @@ def is_closed(opening: float, widest: float) -> bool:
 
 
 def crop_size(shot: FaceTrack, generator: FaceGenerator) -> int:
-    """Side of the crops of a shot: the generator's size, or the multiple of it nearest to the face's."""
+    """Side of the crops of a shot: the generator's size, or its first multiple to hold the face's pixels."""
     if not generator.scalable:
         return generator.image_size
     boxes = shot.boxes[shot.present]
     side = float(np.median((boxes[:, 2] - boxes[:, 0] + boxes[:, 3] - boxes[:, 1]) / 2))
-    return generator.image_size * max(1, min(LARGEST_MULTIPLE, round(side / generator.image_size)))
+    return generator.image_size * max(
+        1, min(LARGEST_MULTIPLE, math.ceil(side / generator.image_size - _SLACK))
+    )
 
 
 def _silenced(references: References, silent_lip: FaceGenerator, speech: Speech) -> Image:

@@ -122,8 +122,12 @@ def _to_region(
 
 
 def _at_most(face: Image, box: Box) -> Image:
-    """The face averaged down to its size in the picture, where it is larger than that: no aliasing."""
-    side = max(1, math.ceil(max(box.width, box.height)))
+    """The face averaged down to twice its size in the picture, where it is larger than that: no aliasing.
+
+    Up to twice the size nothing is averaged: a crop of more pixels than its box has no finer detail than the
+    picture that it was cut from, and averaging would blur what there is.
+    """
+    side = 2 * max(1, math.ceil(max(box.width, box.height)))
     if face.shape[0] <= side:
         return face
     return cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)

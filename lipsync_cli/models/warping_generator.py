@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from lipsync_cli.errors import SettingsError
 
 _PAINT = 3
+_MARGIN = 4  # rows above the lower half that an enlargement looks at
 _UNSHUFFLE = 2  # pictures enter, and paint and masks leave, at half resolution with four times the channels
 
 
@@ -210,20 +211,27 @@ class WarpingFaceGenerator(nn.Module):
     def compose(self, motion: Motion, references: Tensor, pose: Tensor) -> Tensor:
         """Move, mask and add up at the size of the references; the upper half stays the pose's own."""
         size = references.shape[-1]
-        flows, masks, paint = motion.flows.flatten(1, 2), motion.mask_logits, motion.paint
-        flows = F.interpolate(flows, size=(size, size), mode="bilinear", align_corners=False)
-        if size != self.image_size:
-            masks = F.interpolate(masks, size=(size, size), mode="bilinear", align_corners=False)
-            paint = F.interpolate(paint, size=(size, size), mode="bicubic", align_corners=False).clamp(0, 1)
-        shares = masks.softmax(dim=1)
-        face = shares[:, -1:] * paint
-        base = _identity_grid(size, references.device)
+        half = size // 2
+        flows = _lower(motion.flows.flatten(1, 2), size, "bilinear")
+        shares = _lower(motion.mask_logits, size, "bilinear").softmax(dim=1)
+        face = shares[:, -1:] * _lower(motion.paint, size, "bicubic").clamp(0, 1)
+        base = _identity_grid(size, references.device)[:, half:]
         for i in range(self.n_references):
             grid = base + flows[:, 2 * i : 2 * i + 2].permute(0, 2, 3, 1)
             moved = F.grid_sample(references[:, i].float(), grid, padding_mode="border", align_corners=True)
             face = face + shares[:, i : i + 1] * moved
-        half = size // 2
-        return torch.cat([pose[:, :, :half].to(face.dtype), face[:, :, half:]], dim=2)
+        return torch.cat([pose[:, :, :half].to(face.dtype), face], dim=2)
+
+
+def _lower(maps: Tensor, size: int, mode: str) -> Tensor:
+    """The lower half of [B, C, h, h], enlarged to what it is in [B, C, size, size]."""
+    rows = maps.shape[-1] // 2
+    if maps.shape[-1] == size:
+        return maps[:, :, rows:]
+    first = max(rows - _MARGIN, 0)  # with a margin: interpolation looks at the neighbours
+    scale = size // maps.shape[-1]
+    part = F.interpolate(maps[:, :, first:], scale_factor=scale, mode=mode, align_corners=False)
+    return part[:, :, (rows - first) * scale :]
 
 
 def _identity_grid(size: int, device: torch.device) -> Tensor:

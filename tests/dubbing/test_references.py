@@ -119,8 +119,8 @@ def test_a_candidate_at_the_edge_of_the_picture_has_a_patch(world) -> None:
         assert min(patch.shape[:2]) >= 1
 
 
-@pytest.mark.parametrize(("side", "size"), [(20, 32), (40, 32), (60, 64), (100, 96), (1000, 128)])
-def test_a_scalable_generator_works_at_the_multiple_nearest_to_the_face(world, side, size) -> None:
+@pytest.mark.parametrize(("side", "size"), [(20, 32), (33, 32), (40, 64), (60, 64), (100, 128), (1000, 192)])
+def test_a_scalable_generator_works_at_the_first_multiple_that_holds_the_face(world, side, size) -> None:
     shot = track([0.05] * 3)
     shot.boxes[:, 2:4] = side
     assert crop_size(shot, world.Generator()) == size

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -58,6 +59,18 @@ def test_pasting_the_crop_itself_changes_almost_nothing(box: Box) -> None:
     assert changed.any()
     assert difference[changed].mean() < 0.1 * image[changed].std(axis=0).mean()
     assert difference.max() <= 12
+
+
+def test_pasting_a_crop_of_more_pixels_than_its_box_keeps_the_pictures_sharpness() -> None:
+    """Linear sampling and an averaging back had kept 0.55 of it: dubbed mouths were soft (1.0 is all)."""
+
+    def sharpness(picture: Image) -> float:
+        part = picture[125:165, 90:150]
+        return float(cv2.Laplacian(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY), cv2.CV_64F).var())
+
+    image = texture()
+    pasted = paste_face(image, crop_face(image, LEVEL, 192), LEVEL, ring(LEVEL))
+    assert sharpness(pasted) == pytest.approx(sharpness(image), rel=0.1)
 
 
 @BOXES
