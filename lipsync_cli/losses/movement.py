@@ -41,6 +41,23 @@ def weighted_gradient_l1(generated: Tensor, target: Tensor, weight: Tensor, firs
     return across.mean() + down.mean()
 
 
+def structure_loss(generated: Tensor, target: Tensor) -> Tensor:
+    """1 - SSIM (Wang, Bovik, Sheikh and Simoncelli 2004, eq. 13; means over 7 x 7 pixels), averaged. -> []
+
+    Where a pixel loss is content with a blur, this asks for the target's local contrast.
+    """
+
+    def mean(pictures: Tensor) -> Tensor:
+        return F.avg_pool2d(pictures, 7, stride=1)
+
+    first, second = mean(generated), mean(target)
+    covariance = mean(generated * target) - first * second
+    variances = mean(generated.square()) + mean(target.square()) - first.square() - second.square()
+    likeness = (2 * first * second + 0.01**2) * (2 * covariance + 0.03**2)
+    likeness = likeness / ((first.square() + second.square() + 0.01**2) * (variances + 0.03**2))
+    return 1 - likeness.mean()
+
+
 def flow_variation(flows: Tensor) -> Tensor:
     """Total variation of flows [B, ..., H, W] (in parts of the side): mean |step| across and down. -> []"""
     across = (flows[..., 1:] - flows[..., :-1]).abs().mean()

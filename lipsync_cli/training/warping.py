@@ -28,6 +28,7 @@ from lipsync_cli.losses.movement import (
     high_pass,
     mouth_window,
     movement_weight,
+    structure_loss,
     weighted_gradient_l1,
     weighted_l1,
 )
@@ -36,7 +37,8 @@ from lipsync_cli.models.mouth_discriminator import MouthDiscriminator, MouthDisc
 from lipsync_cli.models.speech_embedding import SpeechEmbedding
 from lipsync_cli.models.warping_generator import WarpingFaceGenerator, WarpingGeneratorSettings
 from lipsync_cli.regions import lower_half, mask_lower_half, resize
-from lipsync_cli.registry.checkpoint import save_checkpoint
+from lipsync_cli.registry.checkpoint import load_into, save_checkpoint
+from lipsync_cli.registry.store import find_weights
 from lipsync_cli.settings import to_mapping
 from lipsync_cli.speech.embedding_mel import N_BINS
 from lipsync_cli.speech.windows import SpeechEmbeddingWindows
@@ -52,6 +54,8 @@ class WarpingCoefficients:
 
     pixel: float = 4.0
     gradient: float = 4.0
+    structure: float = 0.5
+    """Of 1 - SSIM of the lower half."""
     lip_shape: float = 1.0
     spread: float = 0.1
     """Of the openings' spread over a clip's frames."""
@@ -69,6 +73,8 @@ class WarpingTraining:
 
     lip_reader: str | None = None
     """File, or name in the registry, of the reader of the lip-shape loss; none: the registry's."""
+    start_from: str | None = None
+    """File, or name in the registry, of a talking face to go on from; none: random weights."""
     loop: LoopSettings = field(default_factory=LoopSettings)
     corpus: CorpusSettings = field(default_factory=CorpusSettings)
     network: WarpingGeneratorSettings = field(default_factory=WarpingGeneratorSettings)
@@ -108,7 +114,10 @@ class WarpingStage:
         self.openings = openings
         self.reader = compute.freeze(reader)
         self.embedding = compute.freeze(embedding)
-        self.generator = compute.place(WarpingFaceGenerator(settings.network))
+        generator = WarpingFaceGenerator(settings.network)
+        if settings.start_from is not None:
+            load_into(generator, find_weights(settings.start_from))
+        self.generator = compute.place(generator)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
         self.discriminator = compute.place(MouthDiscriminator(settings.discriminator))
         n_points = reader.settings.n_points
@@ -185,6 +194,7 @@ class WarpingStage:
         return {
             "pixel": weighted_l1(generated, targets, weight),
             "gradient": weighted_gradient_l1(generated, targets, weight, half - 4),
+            "structure": structure_loss(lower_half(generated).float(), lower_half(targets)),
             "lip_shape": lips.points,
             "spread": lips.spread,
         }

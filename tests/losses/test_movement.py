@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from skimage.metrics import structural_similarity
 
 from lipsync_cli.losses import movement
 from lipsync_cli.losses.lip_shape import INNER_LIPS, lip_shape_losses
@@ -30,6 +31,34 @@ def test_what_moves_weighs_up_to_four_more():
     assert weight[0, 0, 12, 12].item() == pytest.approx(1 + 4 * 5 / 25)
     assert weight[0, 0, 13, 10].item() == 1
     assert movement.movement_weight(still + 1, still).max().item() == pytest.approx(1 + 4 + 1)
+
+
+def test_the_structure_loss_is_one_less_the_ssim_of_an_independent_library():
+    torch.manual_seed(0)
+    real = torch.rand(1, 3, 48, 96)
+    generated = (real + 0.1 * torch.randn_like(real)).clamp(0, 1)
+    _, everywhere = structural_similarity(
+        real[0].numpy(),
+        generated[0].numpy(),
+        channel_axis=0,
+        data_range=1,
+        win_size=7,
+        use_sample_covariance=False,
+        full=True,
+    )
+    inside = everywhere[:, 3:-3, 3:-3].mean()
+    assert float(movement.structure_loss(generated, real)) == pytest.approx(1 - inside, abs=1e-5)
+
+
+def test_the_structure_loss_of_a_picture_with_itself_is_zero_and_a_blur_costs():
+    real = torch.rand(1, 3, 48, 96, generator=torch.Generator().manual_seed(1))
+    blurred = torch.nn.functional.avg_pool2d(real, 3, 1, 1, count_include_pad=False).requires_grad_()
+    assert float(movement.structure_loss(real, real)) == pytest.approx(0, abs=1e-6)
+    loss = movement.structure_loss(blurred, real)
+    loss.backward()
+    assert float(loss.detach()) > 0.1
+    assert blurred.grad is not None
+    assert blurred.grad.isfinite().all()
 
 
 def test_weighted_l1_by_hand():

@@ -3,8 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from lipsync_cli.data.layout import open_cache
+from lipsync_cli.errors import WeightsError
 from lipsync_cli.models.warping_generator import WarpingFaceGenerator
 from lipsync_cli.registry.checkpoint import load_network
 from lipsync_cli.training.compute import Compute
@@ -12,6 +14,7 @@ from lipsync_cli.training.compute import Compute
 TERMS = {
     "pixel",
     "gradient",
+    "structure",
     "lip_shape",
     "spread",
     "heard_shape",
@@ -51,6 +54,22 @@ def test_the_discriminator_takes_part_from_its_step_on(stages):
     assert last["features"] > 0
     # of fresh scores the hinge pushes the last bias neither way
     assert changed(stage.discriminator, before) >= set(before) - {"score.bias"}
+
+
+def test_a_training_goes_on_from_another_ones_talking_face(stages, tmp_path):
+    first = stages.build("warping")
+    train(first, 2)
+    path = first.save(tmp_path, {})
+    second = stages.build("warping", f'start_from="{path}"')
+    kept = load_file(path)
+    assert second.generator.state_dict().keys() == kept.keys()
+    for name, tensor in second.generator.state_dict().items():
+        assert torch.equal(tensor, kept[name].to(tensor.dtype)), name
+
+
+def test_going_on_from_a_file_that_is_not_there_names_it(stages):
+    with pytest.raises(WeightsError, match=r"no_such\.safetensors"):
+        stages.build("warping", 'start_from="no_such.safetensors"')
 
 
 def test_the_reader_and_the_speech_embedding_do_not_change(stages):
