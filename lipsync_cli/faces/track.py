@@ -27,6 +27,7 @@ TOP_MARGIN = 0.12
 CHIN_MARGIN = 0.08
 """The crop ends this far below the chin of the calm face, in face heights."""
 _MINIMUM_SCORE = 0.5
+_THUMBNAIL = (48, 27)  # pixels
 _SMALLEST = 16  # pixels; a smaller face is not worth a mouth
 
 
@@ -83,7 +84,9 @@ class ShotDetector:
 
     def starts_shot(self, image: Image) -> bool:
         """True for the first frame and for the first one after a cut."""
-        small = cv2.resize(image, (48, 27), interpolation=cv2.INTER_AREA).astype(np.float32)
+        step = max(1, min(image.shape[0] // (4 * _THUMBNAIL[1]), image.shape[1] // (4 * _THUMBNAIL[0])))
+        sparse = np.ascontiguousarray(image[::step, ::step])  # every pixel would take 5 ms at 720p
+        small = cv2.resize(sparse, _THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32)
         last, self._last = self._last, small
         if last is None:
             return True
