@@ -26,10 +26,13 @@ def load_generator(path: Path, execution: Execution) -> FaceGenerator:
 
     WeightsError when the file is missing, damaged or no face generator.
     """
+    from lipsync_cli.models.fused import fold_norms, store_weights_as
+
     network = _load(path, "wav2lip")
     if not all(hasattr(network, fact) for fact in _GENERATOR_FACTS):
         raise WeightsError(f"{path}: a {type(network).__name__}, not a face generator")
     described = cast("FaceGenerator", network)
+    store_weights_as(fold_norms(network.eval()), execution.dtype)
     return _PlacedGenerator(
         execution.place(network),
         execution,

@@ -18,6 +18,7 @@ from lipsync_cli.errors import SettingsError
 
 _PAINT = 3
 _MARGIN = 4  # rows above the lower half that an enlargement looks at
+_REACH = 3  # rows beyond its own that a pixel of an enlarged map may depend on
 _UNSHUFFLE = 2  # pictures enter, and paint and masks leave, at half resolution with four times the channels
 
 
@@ -78,6 +79,9 @@ class SpeechEncoder(nn.Module):
 
 class SpokenBlock(nn.Module):
     """Residual block whose first half is scaled and shifted by the speech (FiLM after affine-free BN)."""
+
+    folds = (("conv1", "norm1"), ("conv2", "norm2"))
+    """Norms that directly follow a convolution (`fused.fold_norms`)."""
 
     def __init__(self, width: int, speech_width: int) -> None:
         super().__init__()
@@ -187,9 +191,10 @@ class WarpingFaceGenerator(nn.Module):
 
     def motion(self, speech: Tensor, references: Tensor, pose: Tensor) -> Motion:
         """Flows, masks and paint at the network's own size; arguments as forward."""
-        pictures = torch.cat([references.flatten(1, 2), pose], dim=1)
-        if pictures.shape[-1] != self.image_size:
-            pictures = F.interpolate(pictures, size=(self.image_size, self.image_size), mode="area")
+        is_shared = references.stride(0) == 0  # one set of references for the whole batch: reduced once
+        looked_at = references[:1] if is_shared else references
+        small = self._at_own_size(looked_at.flatten(1, 2)).expand(len(pose), -1, -1, -1)
+        pictures = torch.cat([small, self._at_own_size(pose)], dim=1)
         z = self.speech_encoder(speech)
         x, skips = F.pixel_unshuffle(pictures, _UNSHUFFLE), []
         for encode in self.encoder:
@@ -211,27 +216,33 @@ class WarpingFaceGenerator(nn.Module):
     def compose(self, motion: Motion, references: Tensor, pose: Tensor) -> Tensor:
         """Move, mask and add up at the size of the references; the upper half stays the pose's own."""
         size = references.shape[-1]
-        half = size // 2
-        flows = _lower(motion.flows.flatten(1, 2), size, "bilinear")
-        shares = _lower(motion.mask_logits, size, "bilinear").softmax(dim=1)
-        face = shares[:, -1:] * _lower(motion.paint, size, "bicubic").clamp(0, 1)
-        base = _identity_grid(size, references.device)[:, half:]
+        flows = _lower_enlarged(motion.flows.flatten(1, 2), size, "bilinear")
+        shares = _lower_enlarged(motion.mask_logits, size, "bilinear").softmax(dim=1)
+        face = shares[:, -1:] * _lower_enlarged(motion.paint, size, "bicubic").clamp(0, 1)
+        base = _identity_grid(size, references.device)[:, size // 2 :]
         for i in range(self.n_references):
             grid = base + flows[:, 2 * i : 2 * i + 2].permute(0, 2, 3, 1)
             moved = F.grid_sample(references[:, i].float(), grid, padding_mode="border", align_corners=True)
             face = face + shares[:, i : i + 1] * moved
-        return torch.cat([pose[:, :, :half].to(face.dtype), face], dim=2)
+        return torch.cat([pose[:, :, : size // 2].to(face.dtype), face], dim=2)
+
+    def _at_own_size(self, pictures: Tensor) -> Tensor:
+        """[B, C, kS, kS] -> [B, C, S, S], averaged."""
+        if pictures.shape[-1] == self.image_size:
+            return pictures
+        return F.interpolate(pictures.contiguous(), size=(self.image_size, self.image_size), mode="area")
 
 
-def _lower(maps: Tensor, size: int, mode: str) -> Tensor:
-    """The lower half of [B, C, h, h], enlarged to what it is in [B, C, size, size]."""
-    rows = maps.shape[-1] // 2
-    if maps.shape[-1] == size:
-        return maps[:, :, rows:]
-    first = max(rows - _MARGIN, 0)  # with a margin: interpolation looks at the neighbours
-    scale = size // maps.shape[-1]
-    part = F.interpolate(maps[:, :, first:], scale_factor=scale, mode=mode, align_corners=False)
-    return part[:, :, (rows - first) * scale :]
+def _lower_enlarged(maps: Tensor, size: int, mode: str) -> Tensor:
+    """Lower half of `maps` [B, C, s, s] enlarged to [B, C, size, size]; the upper one is not computed."""
+    n_rows = maps.shape[-2]
+    if n_rows == size:
+        return maps[:, :, size // 2 :]
+    factor, rest = divmod(size, n_rows)
+    first = 0 if rest else max(0, size // 2 // factor - _REACH)
+    part = maps[:, :, first:]
+    enlarged = F.interpolate(part, size=(size - first * factor, size), mode=mode, align_corners=False)
+    return enlarged[:, :, size // 2 - first * factor :]
 
 
 def _identity_grid(size: int, device: torch.device) -> Tensor:

@@ -12,6 +12,7 @@ from lipsync_cli.models.warping_generator import (
     SpeechEncoderSettings,
     WarpingFaceGenerator,
     WarpingGeneratorSettings,
+    _lower_enlarged,
 )
 
 SMALL = WarpingGeneratorSettings(
@@ -169,3 +170,18 @@ def test_both_references_and_the_pose_matter(generator):
 def test_a_size_that_cannot_be_halved_often_enough_is_refused(size):
     with pytest.raises(SettingsError, match=f"image_size {size} is not a multiple of 16"):
         WarpingGeneratorSettings(image_size=size)
+
+
+@pytest.mark.parametrize("size", [32, 64, 96, 80])
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_the_enlarged_lower_half_is_that_of_the_enlarged_whole(size, mode):
+    """Also for a size that is no multiple."""
+    maps = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    whole = torch.nn.functional.interpolate(maps, size=(size, size), mode=mode, align_corners=False)
+    torch.testing.assert_close(_lower_enlarged(maps, size, mode), whole[:, :, size // 2 :])
+
+
+def test_references_shared_by_a_batch_are_as_good_as_copies(generator):
+    speech, references, pose = inputs(3, 64)
+    shared = references[:1].expand(3, -1, -1, -1, -1)
+    torch.testing.assert_close(generator(speech, shared, pose), generator(speech, shared.clone(), pose))
