@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -13,18 +12,15 @@ from typing import Self, cast
 
 import av
 import numpy as np
-from av.audio.stream import AudioStream
 from av.container import OutputContainer
-from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from lipsync_cli.errors import MediaError, SettingsError
 from lipsync_cli.interfaces import Frame
-from lipsync_cli.media.audio import SoundReader
+from lipsync_cli.media.muxer import Muxer, named_errors
 from lipsync_cli.media.picture import PictureEncoder
-from lipsync_cli.media.speech_track import SpeechTrack
 
 SUFFIXES = (".mp4", ".m4v", ".mov")
 """What an output may be called."""
@@ -35,8 +31,6 @@ LARGEST_CRF = 51
 _FINEST_TICK = 90_000
 """Time stamps are at least this fine, in units a second."""
 _LARGEST_RATE_NUMERATOR = 10_000_000
-_LONGEST_NAME = 200
-"""Bytes of a file's name that the temporary name keeps: most file systems end at 255."""
 
 
 def check_output(path: Path, codec: str = "h264") -> None:
@@ -109,6 +103,7 @@ class VideoWriter:
         preset: one of `PRESETS`.
         codec: `h264` or `hevc`.
         comment: written into the file's comment tag.
+        called: what errors call the file, where it is only a part of that one.
 
     Raises:
         MediaError: as `check_output`, or the speech has no sound; later: the disk is full or the like.
@@ -127,22 +122,20 @@ class VideoWriter:
         preset: str = "medium",
         codec: str = "h264",
         comment: str | None = None,
+        called: Path | None = None,
     ) -> None:
         check_output(path, codec)
         if not 0 <= crf <= LARGEST_CRF:
             raise SettingsError(f"crf {crf} is out of range; give 0 (best) to {LARGEST_CRF}")
         if preset not in PRESETS:
             raise SettingsError(f"preset {preset!r} is unknown; choose one of {', '.join(PRESETS)}")
-        self._path = path
-        self._target = path.resolve()
-        self._part = _part_name(self._target)
+        self._path = called or path
         self._shape = (height, width, 3)
         self._rate = rate
         self._codec = codec
         self._options = {"crf": str(crf), "preset": preset}
-        self._comment = comment
-        self._sound = SoundReader(speech) if speech is not None else None
-        self._ticks = _ticks_a_second(rate)
+        self._ticks = ticks_a_second(rate)
+        self._muxer = Muxer(path, ticks=self._ticks, speech=speech, comment=comment)
         self._held: VideoFrame | None = None
         self._durations: dict[int, int] = {}
         self._picture = PictureEncoder(height)
@@ -150,9 +143,9 @@ class VideoWriter:
     def __enter__(self) -> Self:
         try:
             with self._named_errors():
-                self._open()
+                self._video = self._muxer.open(self._video_stream)
         except BaseException:
-            self._part.unlink(missing_ok=True)
+            self._muxer.close()
             raise
         return self
 
@@ -180,29 +173,14 @@ class VideoWriter:
                 with self._named_errors():
                     self._finish()
         finally:
-            # Whatever stopped the work, this runs; after a clean end nothing is left to remove.
-            self._close()
-            self._part.unlink(missing_ok=True)
+            self._muxer.close()
 
-    def _open(self) -> None:
-        self._container: OutputContainer = av.open(
-            str(self._part),
-            "w",
-            format="mov" if self._target.suffix.lower() == ".mov" else "mp4",
-            container_options={"movflags": "+faststart", "movie_timescale": str(self._ticks)},
-        )
-        if self._comment is not None:
-            self._container.metadata["comment"] = self._comment
-        self._video = self._video_stream()
-        self._speech = SpeechTrack(self._container, self._sound) if self._sound is not None else None
-        self._container.start_encoding()
-
-    def _video_stream(self) -> VideoStream:
+    def _video_stream(self, container: OutputContainer) -> VideoStream:
         options = dict(self._options)
         if self._codec == "hevc":
             options["x265-params"] = "log-level=error"
         encoder = ENCODERS[self._codec]
-        stream = cast(VideoStream, self._container.add_stream(encoder, rate=self._rate, options=options))
+        stream = cast(VideoStream, container.add_stream(encoder, rate=self._rate, options=options))
         stream.time_base = Fraction(1, self._ticks)
         context = stream.codec_context
         context.time_base = Fraction(1, self._ticks)
@@ -220,18 +198,13 @@ class VideoWriter:
             return
         self._durations[self._held.pts] = next_tick - self._held.pts
         self._mux_video(self._held)
-        if self._speech is not None:
-            self._mux_speech(self._speech.until(Fraction(next_tick, self._ticks)))
+        self._muxer.speak_until(Fraction(next_tick, self._ticks))
 
     def _mux_video(self, frame: VideoFrame | None) -> None:
         for packet in self._video.encode(frame):
             if packet.pts in self._durations:
                 packet.duration = self._durations.pop(packet.pts)
-            self._container.mux(packet)
-
-    def _mux_speech(self, packets: Iterator[Packet[AudioStream]]) -> None:
-        for packet in packets:
-            self._container.mux(packet)
+            self._muxer.mux(packet)
 
     def _finish(self) -> None:
         if self._held is None or self._held.pts is None:
@@ -239,39 +212,17 @@ class VideoWriter:
         end = self._held.pts + max(1, round(self._ticks / self._rate))
         self._release(end)
         self._mux_video(None)
-        if self._speech is not None:
-            self._mux_speech(self._speech.end(Fraction(end, self._ticks)))
-        self._container.close()
-        self._part.replace(self._target)
+        self._muxer.finish(Fraction(end, self._ticks))
 
-    def _close(self) -> None:
-        if self._speech is not None:
-            self._speech.close()
-        with suppress(av.error.FFmpegError, OSError):  # a second close does nothing
-            self._container.close()
-
-    @contextmanager
-    def _named_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (av.error.ArgumentError, av.error.ExternalError) as error:
-            height, width, _ = self._shape
-            raise MediaError(
-                f"{self._path}: the {self._codec} encoder refuses {width}x{height} pictures; "
-                "take another size or codec"
-            ) from error
-        except (av.error.FFmpegError, OSError) as error:
-            raise MediaError(
-                f"{self._path}: cannot be written ({error.strerror}); check the free space and permissions"
-            ) from error
+    def _named_errors(self) -> AbstractContextManager[None]:
+        height, width, _ = self._shape
+        return named_errors(
+            self._path,
+            f"the {self._codec} encoder refuses {width}x{height} pictures; take another size or codec",
+        )
 
 
-def _part_name(target: Path) -> Path:
-    stem = target.stem.encode()[:_LONGEST_NAME].decode(errors="ignore")
-    return target.with_name(f".{stem}.part{target.suffix}")
-
-
-def _ticks_a_second(rate: Fraction) -> int:
+def ticks_a_second(rate: Fraction) -> int:
     """A time base in which a frame of this rate is a whole number of ticks, and other times are fine."""
     if not 0 < rate.numerator <= _LARGEST_RATE_NUMERATOR:
         return _FINEST_TICK
