@@ -20,7 +20,7 @@ from lipsync_cli.settings import to_mapping
 
 if TYPE_CHECKING:
     from lipsync_cli.device import Execution
-    from lipsync_cli.dubbing.pipeline import DubParts
+    from lipsync_cli.dubbing.parts import DubParts
     from lipsync_cli.interfaces import (
         FaceDetector,
         FaceGenerator,
@@ -173,12 +173,13 @@ def _used(role: str, name: str, path: Path) -> NetworkUsed:
 
 def _check_files(job: DubJob) -> None:
     """MediaError unless the sound can be read and the outputs can be written without harm to an input."""
+    from lipsync_cli.assembly_speakers import files_of, make_sound
     from lipsync_cli.media.probe import probe_audio
     from lipsync_cli.media.writer import check_not_an_input, check_output
 
     chosen = (job.settings.model, job.settings.silent_lip, job.settings.restore_weights)
     networks = [Path(name) for name in chosen if name is not None]
-    inputs = (job.video, job.audio, *networks)
+    inputs = (*files_of(job), *networks)
     check_not_an_input(job.output, *inputs)
     check_output(job.output, job.settings.codec)
     if job.report is not None:
@@ -186,6 +187,7 @@ def _check_files(job: DubJob) -> None:
         if job.report.is_dir() or not job.report.absolute().parent.is_dir():
             raise MediaError(f"{job.report}: cannot be written; give a file in a folder that exists")
     probe_audio(job.audio)
+    make_sound(job)
 
 
 def _dub(stream: FrameStream, job: DubJob, progress: Progress | None) -> DubReport:
@@ -220,36 +222,53 @@ def _dub(stream: FrameStream, job: DubJob, progress: Progress | None) -> DubRepo
 
 def _make_parts(stream: FrameStream, job: DubJob, execution: Execution, used: list[NetworkUsed]) -> DubParts:
     from lipsync_cli.assembly_networks import make_restorer
-    from lipsync_cli.dubbing.pipeline import DubParts
-    from lipsync_cli.media.audio import load_waveform
+    from lipsync_cli.assembly_speakers import load_speech, make_face_choice, sounds_of
+    from lipsync_cli.dubbing.parts import DubParts, Speaker
+    from lipsync_cli.speech.pauses import pauses
 
     silent_lip, talking_face = make_generators(job.settings, execution, used)
-    detector, finder = make_face_finder(job.settings.detector, execution, used)
+    detector, finder = faces = make_face_finder(job.settings.detector, execution, used)
     restorer = make_restorer(job.settings, execution, used)
-    waveform = load_waveform(job.audio)
-    if waveform.duration == 0:
-        raise MediaError(f"{job.audio}: its sound is empty; give a file with speech in it")
+    further = sounds_of(job.settings)
+    speakers = []
+    for face, sound in ((job.settings.face, job.audio), *further):
+        waveform = load_speech(sound)
+        speakers.append(
+            Speaker(
+                speech=make_speech(talking_face.hears, waveform, used),
+                duration=waveform.duration,
+                choice=make_face_choice(face, faces, used, alone=not further),
+                pauses=pauses(waveform),
+                name="" if face == "largest" else face,
+            )
+        )
+    first, *others = speakers
     return DubParts(
         stream=stream,
-        speech=make_speech(talking_face.hears, waveform, used),
-        duration=waveform.duration,
+        speech=first.speech,
+        duration=first.duration,
         detector=detector,
         finder=finder,
         silent_lip=silent_lip,
         talking_face=talking_face,
         restorer=restorer,
+        choice=first.choice,
+        pauses=first.pauses,
+        name=first.name,
+        others=tuple(others),
     )
 
 
 def _open_sink(stream: FrameStream, job: DubJob, rate: Fraction) -> FrameSink:
+    from lipsync_cli.assembly_speakers import make_sound
     from lipsync_cli.media.writer import VideoWriter
 
     return VideoWriter(
         job.output,
-        width=stream.info.width,
+        width=stream.info.width * (2 if job.settings.side_by_side else 1),
         height=stream.info.height,
         rate=rate,
-        speech=job.audio,
+        speech=make_sound(job),
         crf=job.settings.crf,
         preset=job.settings.preset,
         codec=job.settings.codec,

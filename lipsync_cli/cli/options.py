@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -30,8 +30,8 @@ def settings_as_options(settings: type[DataclassInstance]) -> Callable[[Command]
         inspect.Parameter(
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=field.default,
-            annotation=Annotated[hints[field.name], typer.Option(help=explanations.get(field.name))],
+            default=list(field.default) if _is_many(hints[field.name]) else field.default,
+            annotation=Annotated[_option(hints[field.name]), typer.Option(help=explanations.get(field.name))],
         )
         for field in fields(settings)
         if field.default is not MISSING
@@ -43,7 +43,9 @@ def settings_as_options(settings: type[DataclassInstance]) -> Callable[[Command]
 
         @functools.wraps(command)
         def run(**given: Any) -> None:
-            chosen = settings(**{option.name: given.pop(option.name) for option in options})
+            values = {option.name: given.pop(option.name) for option in options}
+            many = {name: tuple(value) for name, value in values.items() if _is_many(hints[name])}
+            chosen = settings(**values | many)
             command(**given, settings=chosen)
 
         parameters = [*kept, *options]
@@ -52,6 +54,16 @@ def settings_as_options(settings: type[DataclassInstance]) -> Callable[[Command]
         return run
 
     return decorate
+
+
+def _is_many(hint: Any) -> bool:
+    """Whether a field takes any number of values: its flag may be repeated."""
+    return get_origin(hint) is tuple
+
+
+def _option(hint: Any) -> Any:
+    """The type by which the command line knows a field's."""
+    return list[get_args(hint)[0]] if _is_many(hint) else hint  # type: ignore[misc]
 
 
 def explained_fields(settings: type) -> dict[str, str]:

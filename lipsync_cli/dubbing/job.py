@@ -8,6 +8,8 @@ from typing import Literal, Protocol
 
 from lipsync_cli.errors import SettingsError
 
+Longer = Literal["loop", "pingpong", "hold", "trim"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DubSettings:
@@ -30,8 +32,30 @@ class DubSettings:
     """VQFR v2: 0 for the sharpest texture, 1 to stay nearest to the face."""
     restore_memory: float = 0.7
     """Share of the past in the detail that a network adds, 0 to 0.95: against flicker."""
-    longer: Literal["loop", "hold"] = "loop"
-    """Speech longer than the video: 'loop' starts the video again, 'hold' shows its last frame."""
+    face: str = "largest"
+    """Whose mouth: 'largest', 'left', 'right', 'centre', a number (faces from the left, from 0), or a picture
+    of the person."""
+    speech_for: tuple[str, ...] = ()
+    """FACE=SOUND: another person of the video (as for --face) and what that one says; may be repeated."""
+    max_yaw: float = 45.0
+    """Degrees that a head may be turned to the side; on the way there the filmed mouth comes back."""
+    smallest_face: int = 24
+    """Pixels: narrower faces keep the filmed mouth."""
+    missing_face: Literal["pass", "fail"] = "pass"
+    """Frames without the face: 'pass' them through unchanged, or 'fail' when there is one."""
+    silence: Literal["closed", "original"] = "closed"
+    """Pauses of the speech: 'closed' lips, or the 'original' mouth, where they last 0.4 s or more."""
+    longer: Longer = "loop"
+    """Speech longer than the video: 'loop' starts the video again, 'pingpong' runs it back and forth, 'hold'
+    shows its last frame, 'trim' ends the speech with the video."""
+    shorter: Literal["trim", "keep"] = "trim"
+    """Speech shorter than the video: 'trim' ends the video with it, 'keep' shows the rest as filmed."""
+    background: str | None = None
+    """Sound to mix in: 'original' for the video's own, or a file."""
+    background_volume: float = 0.3
+    """Loudness of that sound, 0 to 1 (as it is)."""
+    side_by_side: bool = False
+    """Show the filmed picture on the left and the dubbed one on the right."""
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     """Where the networks run."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -48,6 +72,15 @@ class DubSettings:
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise SettingsError(f"--batch {self.batch} is too small: use 1 or more")
+        if not 5 <= self.max_yaw <= 180:
+            raise SettingsError(f"--max-yaw {self.max_yaw:g} must lie between 5 and 180 degrees")
+        if self.smallest_face < 0:
+            raise SettingsError(f"--smallest-face {self.smallest_face} must not be negative")
+        if not 0 <= self.background_volume <= 1:
+            raise SettingsError(f"--background-volume {self.background_volume:g} must lie between 0 and 1")
+        for pair in self.speech_for:
+            if not all(pair.rpartition("=")[::2]):
+                raise SettingsError(f"--speech-for {pair}: write FACE=SOUND, as in right=answer.wav")
         self._check_restoration()
         if self.silent_lip is not None and self.model in ("default", "paper"):
             raise SettingsError(
@@ -80,6 +113,15 @@ class DubJob:
     """Where the report goes as JSON."""
 
 
+_AS_FILMED = {
+    "no_face": "without a face passed through",
+    "profile": "turned away kept as filmed",
+    "too_small": "with too small a face kept as filmed",
+    "pause": "of pauses kept as filmed",
+    "after_speech": "after the speech kept as filmed",
+}
+
+
 class Progress(Protocol):
     """Told how far a dub is, often."""
 
@@ -98,6 +140,16 @@ class NetworkUsed:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True)
+class StatusRun:
+    """Frames of the output that follow each other and fared alike."""
+
+    first: int
+    frames: int
+    status: str
+    """`showing.Status`: dubbed, no_face, profile, too_small, pause or after_speech."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DubCounts:
     """What became of the frames."""
@@ -107,7 +159,11 @@ class DubCounts:
     dubbed: int
     """Frames whose mouth is generated."""
     passed_through: int
-    """Frames without a face, unchanged."""
+    """Frames that are as filmed."""
+    statuses: tuple[StatusRun, ...] = ()
+    """What became of the frames, in stretches."""
+    cuts: tuple[int, ...] = ()
+    """Frames of the output with which another shot begins."""
     shots: int
     """Shots of the video, as far as it was used."""
     silenced_references: int
@@ -142,6 +198,12 @@ class DubReport:
         """One line for people."""
         counts = self.counts
         line = f"{self.output}: {counts.frames} frames, {counts.video_seconds:.1f} s, {counts.dubbed} dubbed"
-        if counts.passed_through:
-            line += f", {counts.passed_through}/{counts.frames} frames without a face passed through"
+        as_filmed: dict[str, int] = {}
+        for run in counts.statuses:
+            if run.status in _AS_FILMED:
+                as_filmed[run.status] = as_filmed.get(run.status, 0) + run.frames
+        if not counts.statuses and counts.passed_through:
+            as_filmed = {"no_face": counts.passed_through}
+        for status, frames in as_filmed.items():
+            line += f", {frames}/{counts.frames} frames {_AS_FILMED[status]}"
         return f"{line}, took {self.seconds:.1f} s ({self.frames_per_second:.0f} fps)"

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain, islice, takewhile
-
-import numpy as np
-from numpy.typing import NDArray
 
 from lipsync_cli.dubbing import restoration, stages
 from lipsync_cli.dubbing.job import DubCounts, DubSettings, Progress
-from lipsync_cli.dubbing.references import CandidateKeeper, References, references_of
+from lipsync_cli.dubbing.parts import DubParts, Speaker
+from lipsync_cli.dubbing.schedule import schedule
+from lipsync_cli.dubbing.showing import showing
 from lipsync_cli.dubbing.stages import DubFrame
-from lipsync_cli.errors import FaceError, MediaError
-from lipsync_cli.faces.track import FaceTrack, FaceTracker, Observation, build_track, join_tracks
-from lipsync_cli.interfaces import (
-    FaceDetector,
-    FaceGenerator,
-    Frame,
-    FrameSink,
-    FrameStream,
-    LandmarkFinder,
-    Landmarks,
-    Restorer,
-    Speech,
-)
+from lipsync_cli.dubbing.tally import Tally
+from lipsync_cli.dubbing.watch import Watched, watch
+from lipsync_cli.errors import FaceError
+from lipsync_cli.faces.track import FaceTrack
+from lipsync_cli.interfaces import FrameSink
+from lipsync_cli.speech.pauses import HushedSpeech
 
 STILL_RATE = Fraction(25)
 """Frames a second of a dubbed still picture."""
@@ -38,162 +29,119 @@ _BATCH_BYTES = 200_000_000
 _FEWEST = 5
 
 
-@dataclass(frozen=True)
-class DubParts:
-    """What a dub is made with; all of it protocols."""
-
-    stream: FrameStream
-    speech: Speech
-    duration: float
-    """Seconds of speech."""
-    detector: FaceDetector
-    finder: LandmarkFinder
-    silent_lip: FaceGenerator
-    """G_S."""
-    talking_face: FaceGenerator
-    """G_L."""
-    restorer: Restorer | None = None
-    """For the settings' `restore`, where that is a network."""
-
-
-@dataclass(frozen=True)
-class Watched:
-    """What the first pass finds out."""
-
-    track: FaceTrack
-    references: Mapping[int, References]
-    """By number of the shot; shots without a face have none."""
-
-    @property
-    def shots(self) -> NDArray[np.intp]:
-        """[N] number of the shot of each frame."""
-        return np.cumsum(self.track.shot_starts) - 1
-
-    @property
-    def is_still(self) -> bool:
-        """Whether the video is one picture."""
-        return len(self.track) == 1
-
-
 def dub(
     parts: DubParts,
     open_sink: Callable[[Fraction], FrameSink],
     settings: DubSettings,
     progress: Progress | None = None,
 ) -> DubCounts:
-    """Make the face in the stream say the speech, frame by frame into the sink.
+    """Make the faces in the stream say their speech, frame by frame into the sink.
 
-    open_sink: frame rate -> the sink; called after the video was watched. FaceError when no frame has a face;
-    the sink is then never opened. Frames without a face come out as the same array that came in.
+    open_sink: frame rate -> the sink; called after the video was watched. FaceError when no frame has the
+    face that was asked for, or one has none where `missing_face` says fail; the sink is then never opened.
+    Frames without a face come out as the same array that came in.
     """
     report = progress or _nobody
-    watched = watch(parts, report)
-    track = watched.track
-    rate = STILL_RATE if watched.is_still else parts.stream.info.rate
-    plan = list(
-        stages.schedule(track.times, duration=parts.duration, step=float(1 / rate), longer=settings.longer)
-    )
+    seconds = math.inf if settings.shorter == "keep" else max(parts.longest, REFERENCE_SECONDS)
+    watched = watch(parts, report, seconds)
+    rate = STILL_RATE if watched[0].is_still else parts.stream.info.rate
+    plan = _plan(parts, watched[0].track, rate, settings)
     n_used = max(source for source, _ in plan) + 1
-    if not track.present[:n_used].any():
-        raise FaceError(
-            f"{parts.stream.info.path}: no face in any of the {n_used} frames that the speech "
-            "lasts for; use a video that shows the speaker's face"
-        )
-    n_dubbed = 0
+    for speaker, seen in zip(parts.speakers, watched, strict=True):
+        problem = _missing(seen.track, plan, speaker.name, may_miss=settings.missing_face == "pass")
+        if problem:
+            raise FaceError(f"{parts.stream.info.path}: {problem}")
+    tally = Tally(watched[0].track.shot_starts)
     with open_sink(rate) as sink, ExitStack() as stack:
         for item in _second_pass(parts, watched, plan, settings, stack):
             sink.write(item.frame)
-            n_dubbed += item.face is not None
+            tally.add(item)
             report("dub", item.frame.index + 1, len(plan))
+    shots = int(watched[0].track.shot_starts[:n_used].sum())
     return DubCounts(
         frames=len(plan),
-        dubbed=n_dubbed,
-        passed_through=len(plan) - n_dubbed,
-        shots=(n_shots := int(track.shot_starts[:n_used].sum())),
+        dubbed=tally.n_dubbed,
+        passed_through=len(plan) - tally.n_dubbed,
+        statuses=tuple(tally.runs),
+        cuts=tuple(tally.cuts),
+        shots=shots,
         silenced_references=sum(
-            found.silenced for shot, found in watched.references.items() if shot < n_shots
+            found.silenced for seen in watched for shot, found in seen.references.items() if shot < shots
         ),
         video_seconds=plan[-1][1] + float(1 / rate),
     )
 
 
-def watch(parts: DubParts, progress: Progress) -> Watched:
-    """Pass 1: follow the face through as much of the video as is needed, and choose references."""
-    info = parts.stream.info
-    expected = max(1, min(info.n_frames, round(_watched_seconds(parts) * info.rate)))
-    tracker = FaceTracker(parts.detector, parts.finder)
-    shots = _Shots(parts.silent_lip, parts.speech)
-    with closing(stages.ahead(_first_seconds(parts))) as frames:
-        for frame in frames:
-            shots.see(frame, *tracker.observe(frame.image))
-            progress("watch", frame.index + 1, max(expected, frame.index + 1))
-    shots.end()
-    if not shots.tracks:
-        raise MediaError(f"{info.path}: has no frames: check that the file is complete and plays")
-    return Watched(join_tracks(shots.tracks), shots.references)
+def _plan(
+    parts: DubParts, track: FaceTrack, rate: Fraction, settings: DubSettings
+) -> list[tuple[int, float]]:
+    """Source frame and time of every frame of the output."""
+    return list(
+        schedule(
+            track.times,
+            duration=parts.longest,
+            step=float(1 / rate),
+            longer=settings.longer,
+            keep=settings.shorter == "keep",
+        )
+    )
 
 
-class _Shots:
-    """Collects what pass 1 sees; of a shot that has ended only its track and references are kept."""
-
-    def __init__(self, silent_lip: FaceGenerator, speech: Speech) -> None:
-        self.tracks: list[FaceTrack] = []
-        self.references: dict[int, References] = {}
-        self._silent_lip = silent_lip
-        self._speech = speech
-        self._times: list[float] = []
-        self._faces: list[Observation | None] = []
-        self._keeper = CandidateKeeper()
-
-    def see(self, frame: Frame, landmarks: Landmarks | None, starts_shot: bool) -> None:
-        if starts_shot:
-            self.end()
-        face = None if landmarks is None else Observation.of(landmarks)
-        if landmarks is not None and face is not None:
-            place = len(self._times)
-            self._keeper.offer(place, frame.image, landmarks, opening=face.opening, yaw=face.yaw)
-        self._times.append(frame.time)
-        self._faces.append(face)
-
-    def end(self) -> None:
-        """The shot is over: build its track, choose its references."""
-        if not self._times:
-            return
-        starts = [index == 0 for index in range(len(self._times))]
-        track = build_track(self._times, starts, self._faces)
-        found = references_of(track, self._keeper.take(), self._silent_lip, self._speech)
-        if found is not None:
-            self.references[len(self.tracks)] = found
-        self.tracks.append(track)
-        self._times, self._faces = [], []
-
-
-def _first_seconds(parts: DubParts) -> Iterator[Frame]:
-    """The frames to watch, at least one."""
-    frames = iter(parts.stream)
-    return chain(islice(frames, 1), takewhile(lambda frame: frame.time < _watched_seconds(parts), frames))
-
-
-def _watched_seconds(parts: DubParts) -> float:
-    """As long as the speech lasts; for a short one longer, to find a closed and an open mouth."""
-    return max(parts.duration, REFERENCE_SECONDS)
+def _missing(track: FaceTrack, plan: list[tuple[int, float]], name: str, *, may_miss: bool) -> str:
+    """What is wrong where a face is never there, or not in every frame and has to be; else empty."""
+    n_used = max(source for source, _ in plan) + 1
+    face = f"face '{name}'" if name else "face"
+    if not track.present[:n_used].any():
+        return (
+            f"no {face} in any of the {n_used} frames that the speech lasts for; use a video that shows the "
+            "speaker's face"
+        )
+    lost = [time for source, time in plan if source >= len(track) or not track.present[source]]
+    if may_miss or not lost:
+        return ""
+    return (
+        f"no {face} in {len(lost)} of {len(plan)} frames, first at {lost[0]:.2f} s; without --missing-face "
+        "fail they pass through unchanged"
+    )
 
 
 def _second_pass(
     parts: DubParts,
-    watched: Watched,
+    watched: tuple[Watched, ...],
     plan: list[tuple[int, float]],
     settings: DubSettings,
     stack: ExitStack,
 ) -> Iterator[DubFrame]:
-    """All stages, joined; decoding and drawing each run in a thread that ends with the stack."""
+    """All stages, joined: one speaker after the other; decoding runs in a thread that ends with the stack."""
+
+    def all_speak(frames: Iterator[DubFrame]) -> Iterator[DubFrame]:
+        for speaker, seen in zip(parts.speakers, watched, strict=True):
+            frames = _one_speaks(frames, parts, (speaker, seen), settings, stack)
+        return frames
+
+    frames = stages.fit(parts.stream, plan)
+    return stages.beside(frames, all_speak) if settings.side_by_side else all_speak(frames)
+
+
+def _one_speaks(
+    frames: Iterator[DubFrame],
+    parts: DubParts,
+    who: tuple[Speaker, Watched],
+    settings: DubSettings,
+    stack: ExitStack,
+) -> Iterator[DubFrame]:
+    """The stages of one speaker; what comes before them, and drawing, each run in a thread of their own."""
+    speaker, watched = who
     info = parts.stream.info
     batch = min(settings.batch, max(_FEWEST, _BATCH_BYTES // (3 * info.width * info.height)))
     track, references = watched.track, watched.references
-    frames = stages.fit(parts.stream, plan)
-    frames = stages.crop(frames, track, watched.shots, references)
+    is_over = settings.shorter == "keep" or speaker.duration < parts.longest
+    end = speaker.duration if is_over else math.inf
+    shown = showing(track, settings, pauses=speaker.pauses, end=end)
+    frames = stages.crop(frames, track, watched.shots, references, shown)
     frames = stack.enter_context(closing(stages.ahead(frames)))
-    frames = stages.speak(frames, parts.talking_face, parts.speech, references, batch=batch)
+    speech = HushedSpeech(speaker.speech, speaker.pauses)
+    frames = stages.speak(frames, parts.talking_face, speech, references, batch=batch)
     if parts.restorer is not None:
         frames = restoration.restore(
             frames,

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import count, groupby, islice
+from itertools import groupby, islice
 from queue import Empty, Queue
 from threading import Event
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lipsync_cli.dubbing.references import References
+from lipsync_cli.dubbing.schedule import in_order
+from lipsync_cli.dubbing.showing import Showing, Status
 from lipsync_cli.faces.crop import crop_face
 from lipsync_cli.faces.paste import paste_face
 from lipsync_cli.faces.track import FaceTrack
@@ -42,47 +45,15 @@ class DubFrame:
     """The face as filmed, [size, size, 3]."""
     face: Image | None = None
     """The face as generated."""
-
-
-def schedule(
-    times: NDArray[np.float64], *, duration: float, step: float, longer: Literal["loop", "hold"]
-) -> Iterator[tuple[int, float]]:
-    """Source frame and time of each frame of the output, which ends within half a frame of the speech.
-
-    times: of the source's frames; duration: of the speech; step: seconds that the last frame is shown.
-    A video that is too short starts again (`loop`) or stays at its last frame (`hold`). Time stamps stay
-    those of the source, so that a speech made for the video's own time line fits; but the first frame is
-    shown from the start, where the picture begins later than the sound.
-    """
-    last = len(times) - 1
-    period = float(times[last] - times[0]) + step
-    for index in count():
-        turn, source = divmod(index, len(times))
-        if turn == 0 or longer == "loop":
-            time = float(times[source]) + turn * period
-        else:
-            source, time = last, float(times[last]) + (index - last) * step
-        if index and time >= duration - step / 2:
-            return
-        yield source, time if index else 0.0
+    share: float = 0.0
+    """How much of the generated face shows."""
+    status: Status = Status.NO_FACE
 
 
 def fit(stream: FrameStream, plan: Iterable[tuple[int, float]]) -> Iterator[DubFrame]:
     """Decode the frames of a `schedule`, in its order."""
-    frames: Iterator[Frame] = iter(())
-    current: Frame | None = None
-    for index, (source, time) in enumerate(plan):
-        if current is None or source < current.index:
-            frames = iter(stream)
-            current = next(frames, current)
-        while current is not None and current.index < source:
-            following = next(frames, None)
-            if following is None:
-                break  # the second decode got less than the first: the last picture stays
-            current = following
-        if current is None:
-            return
-        yield DubFrame(Frame(index, time, current.image), source=current.index)
+    for index, (frame, time) in enumerate(in_order(stream, plan)):
+        yield DubFrame(Frame(index, time, frame.image), source=frame.index)
 
 
 def crop(
@@ -90,16 +61,20 @@ def crop(
     track: FaceTrack,
     shots: NDArray[np.intp],
     references: Mapping[int, References],
+    shown: Showing,
 ) -> Iterator[DubFrame]:
-    """Cut out the face of each frame that has one, as large as its shot's references."""
+    """Cut out the face of each frame whose mouth is to change, as large as its shot's references."""
     for item in frames:
+        share, status = shown.of(item.source, item.frame.time)
+        if item.status is Status.DUBBED:  # by another speaker, whose work is done
+            item, status = replace(item, box=None, crop=None, face=None), item.status
         box = track.box(item.source)
-        if box is None:
-            yield item
+        if box is None or share == 0:
+            yield replace(item, share=0.0, status=status)
             continue
         shot = int(shots[item.source])
         face = crop_face(item.frame.image, box, references[shot].size)
-        yield replace(item, shot=shot, box=box, crop=face)
+        yield replace(item, shot=shot, box=box, crop=face, share=share, status=Status.DUBBED)
 
 
 def speak(
@@ -143,7 +118,25 @@ def paste(frames: Iterator[DubFrame], track: FaceTrack) -> Iterator[DubFrame]:
         if item.face is None or item.box is None:
             yield item
             continue
-        image = paste_face(item.frame.image, item.face, item.box, track.outlines[item.source])
+        image = paste_face(
+            item.frame.image, item.face, item.box, track.outlines[item.source], share=item.share
+        )
+        yield replace(item, frame=replace(item.frame, image=image))
+
+
+def beside(
+    frames: Iterator[DubFrame], paste: Callable[[Iterator[DubFrame]], Iterator[DubFrame]]
+) -> Iterator[DubFrame]:
+    """The filmed picture on the left, the dubbed one on the right."""
+    filmed: deque[Image] = deque()
+
+    def kept() -> Iterator[DubFrame]:
+        for item in frames:
+            filmed.append(item.frame.image)
+            yield item
+
+    for item in paste(kept()):
+        image = np.concatenate([filmed.popleft(), item.frame.image], axis=1)
         yield replace(item, frame=replace(item.frame, image=image))
 
 

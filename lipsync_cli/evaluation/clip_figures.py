@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from lipsync_cli.errors import DataError, LipsyncError
 from lipsync_cli.evaluation.lse import LseNetwork, LseProtocol, measure_lse
-from lipsync_cli.evaluation.pauses import pauses, within
 from lipsync_cli.evaluation.pictures import SIZE
 from lipsync_cli.evaluation.results import OpeningSeries
 from lipsync_cli.evaluation.sync import RATE, SyncCurve, is_silent, sync_curve
@@ -23,6 +22,7 @@ from lipsync_cli.media.audio import load_waveform
 from lipsync_cli.media.reader import VideoReader
 from lipsync_cli.metrics.landmarks import amplitude_ratio, correlation
 from lipsync_cli.speech.mel import mel_spectrogram
+from lipsync_cli.speech.pauses import pauses, within
 from lipsync_cli.speech.windows import MelWindows
 
 FEWEST_FRAMES = 15

@@ -35,6 +35,7 @@ def paste_face(
     box: Box,
     outline: Points,
     *,
+    share: float = 1.0,
     match_colour: bool = True,
 ) -> Image:
     """A copy of the picture in which the lower half of the face is the generated one.
@@ -48,6 +49,7 @@ def paste_face(
         face: uint8 [S, S, 3], the generated face at any size; its upper half is not used.
         box: Where the crop lay in the picture; it may be turned and may reach past the picture.
         outline: [P, 2] ring around the face, picture pixels.
+        share: of the generated face, 0 (the filmed one) to 1.
         match_colour: False to leave the generated colours as they are.
     """
     result = image.copy()
@@ -62,7 +64,7 @@ def paste_face(
     old: Floats = part.astype(np.float32)
     if match_colour:
         new = np.clip(new + _colour_shift(old, new, alpha), 0, 255)
-    part[:] = np.rint(old + alpha[..., None] * (new - old)).astype(np.uint8)
+    part[:] = np.rint(old + (share * alpha)[..., None] * (new - old)).astype(np.uint8)
     return result
 
 

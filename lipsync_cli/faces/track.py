@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipsync_cli.faces.align import N_ANCHORS, anchors
+from lipsync_cli.faces.choice import FaceChoice, Largest
 from lipsync_cli.faces.landmarks import SCHEMES, extent, levelled, opening, outline, roll, turn, yaw
 from lipsync_cli.interfaces import Box, FaceDetector, Frame, Image, LandmarkFinder, Landmarks
 
@@ -28,6 +29,7 @@ CHIN_MARGIN = 0.08
 """The crop ends this far below the chin of the calm face, in face heights."""
 _MINIMUM_SCORE = 0.5
 _THUMBNAIL = (48, 27)  # pixels
+_MOST_FACES = 12  # of one picture among which is chosen
 _SMALLEST = 16  # pixels; a smaller face is not worth a mouth
 
 
@@ -104,11 +106,12 @@ class ShotDetector:
 class FaceTracker:
     """Follows one face; the detector is called only when the track is lost or a shot begins.
 
-    The largest face of the picture is taken up first and kept until it is lost.
+    The face that `choice` picks among those of the picture is taken up and kept until it is lost.
     """
 
     detector: FaceDetector
     finder: LandmarkFinder
+    choice: FaceChoice = field(default_factory=Largest)
     shots: ShotDetector = field(default_factory=ShotDetector)
     _last: Landmarks | None = None
 
@@ -127,11 +130,23 @@ class FaceTracker:
 
     def _find_anew(self, image: Image) -> Landmarks | None:
         by_size = sorted(self.detector.detect(image), key=lambda found: -found.box.width * found.box.height)
-        for detection in by_size:
+        faces: list[Landmarks] = []
+        for detection in by_size[:_MOST_FACES]:
             rough = _if_certain(self.finder.find(image, detection.box))
-            if rough is not None:  # a second look from where the face really is
-                return _if_certain(self.finder.find(image, extent(rough)))
-        return None
+            # a second look from where the face really is
+            face = None if rough is None else _if_certain(self.finder.find(image, extent(rough)))
+            if face is not None and not any(_is_same(face, other) for other in faces):
+                faces.append(face)
+                if self.choice.takes_the_first:
+                    break
+        return self.choice.pick(image, faces)
+
+
+def _is_same(face: Landmarks, other: Landmarks) -> bool:
+    """Whether two finds are one face: a finder may slide over to the neighbour."""
+    first, second = extent(face), extent(other)
+    (x, y), (u, v) = first.centre, second.centre
+    return math.hypot(x - u, y - v) < min(first.width, second.width) / 2
 
 
 def _if_certain(landmarks: Landmarks | None) -> Landmarks | None:

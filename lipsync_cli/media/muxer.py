@@ -15,7 +15,8 @@ from av.video.stream import VideoStream
 
 from lipsync_cli.errors import MediaError
 from lipsync_cli.media.audio import SoundReader
-from lipsync_cli.media.speech_track import SpeechTrack
+from lipsync_cli.media.mix import Sound
+from lipsync_cli.media.speech_track import Track, open_track
 
 _LONGEST_NAME = 200
 """Bytes of a file's name that the temporary name keeps: most file systems end at 255."""
@@ -30,17 +31,17 @@ class Muxer:
     Args:
         path: ends in .mp4, .m4v or .mov.
         ticks: units a second of the time stamps.
-        speech: the sound, or None. Raises MediaError when it has none.
+        speech: the sound (a file, or a mixture), or None. Raises MediaError when it has none.
         comment: written into the file's comment tag.
     """
 
-    def __init__(self, path: Path, *, ticks: int, speech: Path | None, comment: str | None) -> None:
+    def __init__(self, path: Path, *, ticks: int, speech: Path | Sound | None, comment: str | None) -> None:
         self._target = path.resolve()
         self._part = _part_name(self._target)
         self._ticks = ticks
         self._comment = comment
-        self._sound = SoundReader(speech) if speech is not None else None
-        self._speech: SpeechTrack | None = None
+        self._sound = SoundReader(speech) if isinstance(speech, Path) else speech
+        self._speech: Track | None = None
         self._container: OutputContainer | None = None
 
     def open(self, add_video: Callable[[OutputContainer], VideoStream]) -> VideoStream:
@@ -55,7 +56,7 @@ class Muxer:
             self._container.metadata["comment"] = self._comment
         stream = add_video(self._container)
         if self._sound is not None:
-            self._speech = SpeechTrack(self._container, self._sound)
+            self._speech = open_track(self._container, self._sound)
         self._container.start_encoding()
         return stream
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from fractions import Fraction
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from av.audio.frame import AudioFrame
@@ -12,11 +15,90 @@ from av.container import OutputContainer
 from av.packet import Packet
 
 from lipsync_cli.media.audio import Samples, SoundReader, resample
+from lipsync_cli.media.mix import Sound
+from lipsync_cli.media.probe import audio_stream, open_media, packets, time_zero
 
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 _LARGEST_BIT_RATE = 192_000
 _BITS_A_SAMPLE = 6
 """AAC holds at most 6144 bits in a block of 1024 samples of one channel."""
+
+
+COPIED_CODECS = ("aac", "mp3", "mp3float", "alac", "ac3", "eac3")
+"""What an mp4 or mov file takes as it is."""
+
+
+class Track(Protocol):
+    """A sound track in an output."""
+
+    def until(self, time: Fraction) -> Iterator[Packet[AudioStream]]:
+        """Packets of the sound up to a time in seconds, as far as there is any."""
+        ...
+
+    def end(self, time: Fraction) -> Iterator[Packet[AudioStream]]:
+        """The last packets, up to a time in seconds."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the sound file."""
+        ...
+
+
+def open_track(container: OutputContainer, sound: Sound) -> Track:
+    """A file's own packets where mp4 takes them, so that nothing of the sound is lost; else encoded anew."""
+    if isinstance(sound, SoundReader) and _can_be_copied(sound):
+        return CopiedTrack(container, sound.info.path)
+    return SpeechTrack(container, sound)
+
+
+def _can_be_copied(sound: SoundReader) -> bool:
+    """Whether its packets alone say when they are heard: a track that starts late has to be decoded."""
+    if sound.info.codec not in COPIED_CODECS:
+        return False
+    with open_media(sound.info.path) as source:
+        stream = audio_stream(source, sound.info.path)
+        first = next(packets(source, stream), None)
+        if first is None or first.pts is None or first.time_base is None:
+            return False
+        return first.pts * first.time_base <= time_zero(source)
+
+
+class CopiedTrack:
+    """The packets of a sound file as they are, on the time line of `load_waveform`.
+
+    Packets are whole: the sound ends with the last one that begins before the end (AAC: 1024 samples each).
+    """
+
+    def __init__(self, container: OutputContainer, path: Path) -> None:
+        self._files = ExitStack()
+        source = self._files.enter_context(open_media(path))
+        stream = audio_stream(source, path)
+        self._zero = time_zero(source)
+        self._packets = packets(source, stream)
+        self._stream: AudioStream = container.add_stream_from_template(stream)
+        self._next = next(self._packets, None)
+
+    def until(self, time: Fraction) -> Iterator[Packet[AudioStream]]:
+        """Packets that begin before a time in seconds."""
+        while (packet := self._next) is not None:
+            if packet.pts is None or packet.time_base is None:
+                return
+            if packet.pts * packet.time_base - self._zero >= time:
+                return
+            shift = round(self._zero / packet.time_base)
+            self._next = next(self._packets, None)
+            packet.pts -= shift
+            packet.dts = packet.pts
+            packet.stream = self._stream
+            yield packet
+
+    def end(self, time: Fraction) -> Iterator[Packet[AudioStream]]:
+        """The last packets."""
+        yield from self.until(time)
+
+    def close(self) -> None:
+        """Let go of the sound file."""
+        self._files.close()
 
 
 class SpeechTrack:
@@ -25,7 +107,7 @@ class SpeechTrack:
     At most a block of sound is held. Sound at a rate that AAC does not know is resampled to the next one up.
     """
 
-    def __init__(self, container: OutputContainer, sound: SoundReader) -> None:
+    def __init__(self, container: OutputContainer, sound: Sound) -> None:
         rate, channels = sound.info.sample_rate, sound.channels
         self._rate = next((known for known in _AAC_RATES if known >= rate), _AAC_RATES[-1])
         self._layout = "mono" if channels == 1 else "stereo"

@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 
 from lipsync_cli.errors import MediaError, SettingsError
 from lipsync_cli.interfaces import Frame
+from lipsync_cli.media.mix import Sound
 from lipsync_cli.media.muxer import Muxer, named_errors
 from lipsync_cli.media.picture import PictureEncoder
 
@@ -97,8 +98,9 @@ class VideoWriter:
         width: pixels of every frame.
         height: pixels of every frame.
         rate: frames a second, nominally: time stamps that are multiples of 1 / rate are kept exactly.
-        speech: any file with sound, or None for a silent video. Its first track is written at its own sample
-            rate, mono or stereo, at up to 192 kbit/s.
+        speech: any file with sound, a mixture, or None for a silent video. The first track of a file is
+            copied where mp4 takes its format (AAC, MP3, ALAC, AC-3); else it is written as AAC at its own
+            sample rate, mono or stereo, at up to 192 kbit/s.
         crf: quality, 0 (best) to 51.
         preset: one of `PRESETS`.
         codec: `h264` or `hevc`.
@@ -117,7 +119,7 @@ class VideoWriter:
         width: int,
         height: int,
         rate: Fraction,
-        speech: Path | None,
+        speech: Path | Sound | None,
         crf: float = 18,
         preset: str = "medium",
         codec: str = "h264",

@@ -7,7 +7,8 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from lipsync_cli.dubbing.stages import ahead, fit, schedule
+from lipsync_cli.dubbing.schedule import schedule
+from lipsync_cli.dubbing.stages import ahead, fit
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lipsync_cli.evaluation.pauses import MARGIN, pauses, within
 from lipsync_cli.interfaces import Waveform
+from lipsync_cli.speech.pauses import MARGIN, pauses, within
 
 RATE = 16000
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
-from lipsync_cli.interfaces import Waveform
+from lipsync_cli.interfaces import Speech, Waveform
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SHORTEST = 0.2
 """Seconds; shorter gaps are closures inside words."""
@@ -17,6 +23,7 @@ _SMOOTH = 5  # steps
 _DROP = 30.0  # dB below the loud speech: a pause in a studio
 _SHARE = 0.4  # ... or this share of the way up from the quietest to the loudest, where the room is noisy
 _LEAST_RANGE = 12.0  # dB between quiet and loud, else everything is one level
+_LONG_BEFORE = -1000.0  # seconds: before any speech there is silence
 _FLOOR = -60.0  # dB of full scale: sound that never gets louder is silence
 
 Spans = list[tuple[float, float]]
@@ -66,3 +73,30 @@ def _levels(waveform: Waveform) -> NDArray[np.float64]:
 def _spans(is_quiet: NDArray[np.bool_]) -> Spans:
     edges = np.flatnonzero(np.diff(np.concatenate([[False], is_quiet, [False]]).astype(np.int8)))
     return [(float(a) * _STEP, float(b) * _STEP) for a, b in edges.reshape(-1, 2)]
+
+
+def depth(times: NDArray[np.float64], spans: Spans) -> NDArray[np.float64]:
+    """Seconds from each time [N] to the nearer end of the span that it lies in; 0 outside of all."""
+    inside = np.zeros(len(times))
+    for start, end in spans:
+        inside = np.maximum(inside, np.minimum(times - start, end - times))
+    return inside
+
+
+class HushedSpeech:
+    """A `Speech` in whose pauses there is silence, whatever noise the recording has there.
+
+    Args:
+        speech: what is heard outside of the pauses.
+        spans: pauses (start, end) in seconds.
+    """
+
+    def __init__(self, speech: Speech, spans: Spans) -> None:
+        self._speech = speech
+        self._spans = spans
+
+    def around(self, times: Sequence[float]) -> Tensor:
+        """As `Speech.around`."""
+        asked = np.asarray(times, np.float64)
+        quiet = within(asked, self._spans)
+        return self._speech.around(np.where(quiet, _LONG_BEFORE, asked).tolist())

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from lipsync_cli.dubbing.schedule import in_order, schedule
+
+STEP = 1 / 25
+
+
+def planned(n: int, duration: float, longer: str = "loop", *, keep: bool = False) -> list[tuple[int, float]]:
+    return list(schedule(np.arange(n) * STEP, duration=duration, step=STEP, longer=longer, keep=keep))
+
+
+def test_back_and_forth_no_frame_is_shown_twice_in_a_row_and_gaps_are_those_of_the_source() -> None:
+    times = np.array([0.0, 0.04, 0.1, 0.11])
+    plan = list(schedule(times, duration=0.5, step=0.04, longer="pingpong"))
+    assert [source for source, _ in plan] == [0, 1, 2, 3, 2, 1, 0, 1, 2, 3, 2, 1, 0]
+    shown = [time for _, time in plan]
+    for (first, second), (a, b) in zip(pairwise(shown), pairwise(source for source, _ in plan), strict=True):
+        assert second - first == pytest.approx(abs(times[b] - times[a]))
+
+
+def test_a_single_picture_going_back_and_forth_is_held() -> None:
+    assert [source for source, _ in planned(1, 0.2, "pingpong")] == [0] * 5
+
+
+def test_trim_ends_with_the_video() -> None:
+    assert [source for source, _ in planned(5, 10.0, "trim")] == [0, 1, 2, 3, 4]
+    assert len(planned(5, 0.12, "trim")) == 3
+
+
+def test_keep_shows_all_of_a_longer_video_and_loops_a_shorter_one() -> None:
+    assert [source for source, _ in planned(10, 0.2, keep=True)] == list(range(10))
+    assert len(planned(10, 0.6, keep=True)) == 15
+
+
+@pytest.mark.parametrize("room", [2, 3, 100])
+def test_frames_come_in_the_order_of_the_schedule_and_few_are_held(world, monkeypatch, room) -> None:
+    monkeypatch.setattr("lipsync_cli.dubbing.schedule._BACKWARDS_BYTES", room * 3 * 96 * 96)
+    stream = world.Stream([world.Shown()] * 7)
+    plan = planned(7, 1.0, "pingpong")
+    seen = [(frame.index, time) for frame, time in in_order(stream, plan)]
+    assert seen == plan
+    assert stream.most_alive <= min(room, 7) + 3
