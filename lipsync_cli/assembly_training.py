@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import tempfile
+import wave
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,8 +25,9 @@ from lipsync_cli.data.prepare import Outcome, prepare
 from lipsync_cli.device import resolve_device
 from lipsync_cli.errors import DataError, SettingsError, WeightsError
 from lipsync_cli.faces.detector import FullRangeDetector
-from lipsync_cli.faces.landmarks import MeshLandmarks, opening
-from lipsync_cli.interfaces import Box
+from lipsync_cli.faces.landmarks import SCHEMES, MeshLandmarks, lips, opening
+from lipsync_cli.interfaces import Box, Frame
+from lipsync_cli.media.writer import VideoWriter
 from lipsync_cli.models.avsyncnet import AVSyncNet
 from lipsync_cli.models.face_generator import UNetFaceGenerator
 from lipsync_cli.models.lip_reader import LipReader
@@ -33,9 +37,13 @@ from lipsync_cli.registry.checkpoint import load_into, load_network
 from lipsync_cli.registry.public import load_public
 from lipsync_cli.registry.store import cache_folder, find_for_role, find_weights, search_folders
 from lipsync_cli.settings import from_mapping, to_mapping
+from lipsync_cli.speech.inverse_mel import waveform_of_mel
 from lipsync_cli.speech.windows import SpeechEmbeddingWindows
 from lipsync_cli.training.avsyncnet import AVSyncNetStage, AVSyncNetTraining
+from lipsync_cli.training.board import require_tensorboard
 from lipsync_cli.training.compute import Compute, training_precision
+from lipsync_cli.training.figures import Look, Mouths
+from lipsync_cli.training.film import Film
 from lipsync_cli.training.generator import GeneratorTraining, Judges
 from lipsync_cli.training.lip_reader import LipReaderStage, LipReaderTraining
 from lipsync_cli.training.loop import LoopSettings, Progress, Run, Stage
@@ -112,7 +120,10 @@ class Training:
 
     def go(self, report: Callable[[Progress], None], should_stop: Callable[[], bool]) -> int:
         """Write settings.json and train; the steps done. Raises as `Run.go`."""
-        keep_settings(self.job.folder, self.kept)
+        compute = self.run.stage.compute
+        compute.meet()  # no process looks for an earlier run any more
+        if compute.is_first:
+            keep_settings(self.job.folder, self.kept)
         return self.run.go(resume=self.job.resume, report=report, should_stop=should_stop)
 
 
@@ -131,6 +142,8 @@ def plan_training(job: TrainJob) -> Training:
         require_same(job.folder, replace(earlier, settings=before), kept)
     cache, clips = open_cache(job.data)
     device = resolve_device(job.device)
+    if settings.loop.tensorboard:
+        require_tensorboard()
     compute = Compute(device, training_precision(job.precision, device))
     corpus = Corpus(clips, settings.corpus)
     _check_size(job, settings, cache)
@@ -146,27 +159,46 @@ def plan_training(job: TrainJob) -> Training:
         _LOG.warning("%s: its clips are not those that the run was started with", job.data)
     loop: LoopSettings = settings.loop
     kept = replace(kept, notes=facts)
-    return Training(Run(stage, loop, job.folder), job, kept, tuple(_notes(kept, corpus)))
+    run = Run(stage, loop, job.folder, write_film=write_film if loop.films else None)
+    return Training(run, job, kept, tuple(_notes(kept, corpus)))
 
 
-def openings_by_landmarks() -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """Crops [N, S, S, 3] -> mouth openings [N] by face landmarks; 0 where no face is found."""
+def look_by_landmarks() -> Look:
+    """Crops -> mouths, by the face landmarks of the preparation."""
     finder = MeshLandmarks(find_for_role("face_landmarks"))
 
-    def measure(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def look(crops: NDArray[np.uint8]) -> Mouths:
         side = crops.shape[1]
         margin = side // 2
         # The finder wants the face with its surroundings, in which a crop's hair line and chin lie.
         face = Box(margin, margin - 0.1 * side, margin + side, margin + side)
-        found = []
-        for crop in crops:
-            landmarks = finder.find(
-                np.pad(crop, ((margin, margin), (margin, margin), (0, 0)), mode="edge"), face
-            )
-            found.append(0.0 if landmarks is None else opening(landmarks))
-        return np.array(found, dtype=np.float32)
+        openings = np.zeros(len(crops), np.float32)
+        points = np.full((len(crops), len(SCHEMES["mesh468"].lips), 2), np.nan, np.float32)
+        for place, crop in enumerate(crops):
+            padded = np.pad(crop, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
+            landmarks = finder.find(padded, face)
+            if landmarks is not None:
+                openings[place] = opening(landmarks)
+                points[place] = lips(landmarks) - margin
+        return Mouths(openings, points)
 
-    return measure
+    return look
+
+
+def write_film(path: Path, film: Film) -> None:
+    """A film with its sound as mp4. Raises MediaError."""
+    with tempfile.TemporaryDirectory() as folder:
+        speech = Path(folder) / "speech.wav"
+        sound = waveform_of_mel(film.mel)
+        with wave.open(str(speech), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(sound.sample_rate)
+            file.writeframes((sound.samples * 32767).astype("<i2").tobytes())
+        height, width = film.frames.shape[1:3]
+        with VideoWriter(path, width=width, height=height, rate=Fraction(25), speech=speech) as writer:
+            for index, image in enumerate(film.frames):
+                writer.write(Frame(index, index / 25, image))
 
 
 def _check_size(job: TrainJob, settings: Settings, cache: CacheSettings) -> None:
@@ -185,23 +217,21 @@ def _build(stage: str, settings: Settings, corpus: Corpus, compute: Compute) -> 
         return AVSyncNetStage(corpus, settings, compute)
     if isinstance(settings, LipReaderTraining):
         return LipReaderStage(corpus, settings, compute)
-    openings = openings_by_landmarks()
+    look = look_by_landmarks()
     if isinstance(settings, WarpingTraining):
         reader = _given(LipReader, settings.lip_reader, "lip_reader", stage)
         embedding = _speech_embedding()
-        return WarpingStage(corpus, settings, compute, reader=reader, embedding=embedding, openings=openings)
+        return WarpingStage(corpus, settings, compute, reader=reader, embedding=embedding, look=look)
     judges = Judges(_given(AVSyncNet, settings.avsyncnet, "avsyncnet", stage), _vgg(settings))
     if isinstance(settings, SilentLipTraining):
-        return SilentLipStage(corpus, settings, compute, judges=judges, openings=openings)
+        return SilentLipStage(corpus, settings, compute, judges=judges, look=look)
     silent_lip = _given(UNetFaceGenerator, settings.silent_lip, "silent_lip", stage)
     if silent_lip.image_size != settings.network.image_size:
         raise SettingsError(
             f"the silent-lip generator draws {silent_lip.image_size} pixels, but network.image_size is "
             f"{settings.network.image_size}: name another with --silent-lip"
         )
-    return TalkingFaceStage(
-        corpus, settings, compute, judges=judges, openings=openings, silent_lip=silent_lip
-    )
+    return TalkingFaceStage(corpus, settings, compute, judges=judges, look=look, silent_lip=silent_lip)
 
 
 def _given(kind: type[Network], name: str | None, role: str, stage: str) -> Network:

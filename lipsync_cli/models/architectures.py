@@ -13,12 +13,14 @@ from lipsync_cli.models.avsyncnet import AVSyncNet, AVSyncNetSettings
 from lipsync_cli.models.discriminator import Discriminator, DiscriminatorSettings
 from lipsync_cli.models.face_generator import UNetFaceGenerator, UNetSettings
 from lipsync_cli.models.lip_reader import LipReader, LipReaderSettings
+from lipsync_cli.models.public_adapters import SyncNet, SyncNetSettings
 from lipsync_cli.models.warping_generator import WarpingFaceGenerator, WarpingGeneratorSettings
 from lipsync_cli.settings import from_mapping
 
 ARCHITECTURES: dict[str, tuple[type[Any], type[nn.Module]]] = {
     "avsyncnet": (AVSyncNetSettings, AVSyncNet),
     "discriminator": (DiscriminatorSettings, Discriminator),
+    "syncnet": (SyncNetSettings, SyncNet),
     "unet": (UNetSettings, UNetFaceGenerator),
     "lip_reader": (LipReaderSettings, LipReader),
     "warping_generator": (WarpingGeneratorSettings, WarpingFaceGenerator),

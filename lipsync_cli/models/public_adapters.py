@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lipsync_cli.errors import SettingsError
 from lipsync_cli.models.syncnet import SyncNetColor, SyncNetV2
 from lipsync_cli.models.wav2lip import Wav2Lip
 from lipsync_cli.regions import resize
@@ -55,15 +57,36 @@ class SyncNetColorScorer(nn.Module):
     def embed_lips(self, lips: Tensor) -> Tensor:
         """[B, 5, 3, h, w] RGB in [0, 1] -> unit vectors [B, 512]; other sizes are resized."""
         stacked = resize(lips.flip(2).flatten(1, 2), self.lips_size)
-        return F.normalize(self.network.face_encoder(stacked).flatten(1), dim=1)
+        # float32: eight bits of mantissa are too few for a cosine that losses compare to 0.01
+        return F.normalize(self.network.face_encoder(stacked).flatten(1).float(), dim=1)
 
     def embed_speech(self, mel: Tensor) -> Tensor:
         """[B, 1, 80, 16] -> unit vectors [B, 512]."""
-        return F.normalize(self.network.audio_encoder(mel).flatten(1), dim=1)
+        return F.normalize(self.network.audio_encoder(mel).flatten(1).float(), dim=1)
 
     def forward(self, lips: Tensor, mel: Tensor) -> Tensor:
         """lips [B, 5, 3, h, w], mel [B, 1, 80, 16] -> cosine [B]."""
         return (self.embed_lips(lips) * self.embed_speech(mel)).sum(dim=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncNetSettings:
+    """Numbers of `SyncNet`."""
+
+    narrow: int = 1
+    """All numbers of channels are divided by this; 1: Wav2Lip's, 16.4 M parameters."""
+
+    def __post_init__(self) -> None:
+        if self.narrow not in (1, 2, 4, 8, 16):
+            raise SettingsError(f"narrow must be 1, 2, 4, 8 or 16, not {self.narrow}")
+
+
+class SyncNet(SyncNetColorScorer):
+    """SyncNet_color as this program trains it (setup A of table 2): a `SyncScorer`, cosine in [0, 1]."""
+
+    def __init__(self, settings: SyncNetSettings) -> None:
+        super().__init__(SyncNetColor(settings.narrow))
+        self.settings = settings
 
 
 class SyncNetV2Scorer(nn.Module):

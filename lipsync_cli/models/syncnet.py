@@ -12,25 +12,29 @@ from lipsync_cli.models.wav2lip import speech_layers
 
 
 class SyncNetColor(nn.Module):
-    """SyncNet_color (Rudrabha/Wav2Lip, models/syncnet.py), names as public: 16.4 M parameters."""
+    """SyncNet_color (Rudrabha/Wav2Lip, models/syncnet.py), names as public: 16.4 M parameters.
 
-    def __init__(self) -> None:
+    `narrow` divides all numbers of channels; 1 as public.
+    """
+
+    def __init__(self, narrow: int = 1) -> None:
         super().__init__()
+        w32, w64, w128, w256, w512 = (width // narrow for width in (32, 64, 128, 256, 512))
         self.face_encoder = nn.Sequential(
-            Wav2LipConv(15, 32, 7, 1, 3),
-            Wav2LipConv(32, 64, 5, (1, 2), 1),
-            *residual_convs(64, 2),
-            Wav2LipConv(64, 128, 3, 2, 1),
-            *residual_convs(128, 3),
-            Wav2LipConv(128, 256, 3, 2, 1),
-            *residual_convs(256, 2),
-            Wav2LipConv(256, 512, 3, 2, 1),
-            *residual_convs(512, 2),
-            Wav2LipConv(512, 512, 3, 2, 1),
-            Wav2LipConv(512, 512, 3),
-            Wav2LipConv(512, 512, 1),
+            Wav2LipConv(15, w32, 7, 1, 3),
+            Wav2LipConv(w32, w64, 5, (1, 2), 1),
+            *residual_convs(w64, 2),
+            Wav2LipConv(w64, w128, 3, 2, 1),
+            *residual_convs(w128, 3),
+            Wav2LipConv(w128, w256, 3, 2, 1),
+            *residual_convs(w256, 2),
+            Wav2LipConv(w256, w512, 3, 2, 1),
+            *residual_convs(w512, 2),
+            Wav2LipConv(w512, w512, 3, 2, 1),
+            Wav2LipConv(w512, w512, 3),
+            Wav2LipConv(w512, w512, 1),
         )
-        self.audio_encoder = nn.Sequential(*speech_layers(n_residual=2))
+        self.audio_encoder = nn.Sequential(*speech_layers(n_residual=2, narrow=narrow))
 
     def forward(self, mel: Tensor, lips: Tensor) -> tuple[Tensor, Tensor]:
         """mel [B, 1, 80, 16], lips [B, 15, 48, 96] -> speech and lips embeddings, unit vectors [B, 512].

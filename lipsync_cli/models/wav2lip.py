@@ -15,22 +15,24 @@ _DECODER = ((1024, 512, 2), (768, 384, 2), (512, 256, 2), (320, 128, 2), (160, 6
 """Depth in, depth out and residual convolutions of the decoder blocks that double the picture (3 -> 96)."""
 
 
-def speech_layers(n_residual: int) -> list[nn.Module]:
-    """The audio encoder of Wav2Lip's networks: mel [B, 1, 80, 16] -> [B, 512, 1, 1].
+def speech_layers(n_residual: int, narrow: int = 1) -> list[nn.Module]:
+    """The audio encoder of Wav2Lip's networks: mel [B, 1, 80, 16] -> [B, 512 / narrow, 1, 1].
 
-    `n_residual`: residual convolutions at 256 channels, 1 in the generator and 2 in the SyncNet.
+    `n_residual`: residual convolutions at 256 channels, 1 in the generator and 2 in the SyncNet; `narrow`
+    divides all numbers of channels, 1 as public.
     """
+    w32, w64, w128, w256, w512 = (width // narrow for width in (32, 64, 128, 256, 512))
     return [
-        Wav2LipConv(1, 32, 3, 1, 1),
-        *residual_convs(32, 2),
-        Wav2LipConv(32, 64, 3, (3, 1), 1),
-        *residual_convs(64, 2),
-        Wav2LipConv(64, 128, 3, 3, 1),
-        *residual_convs(128, 2),
-        Wav2LipConv(128, 256, 3, (3, 2), 1),
-        *residual_convs(256, n_residual),
-        Wav2LipConv(256, 512, 3),
-        Wav2LipConv(512, 512, 1),
+        Wav2LipConv(1, w32, 3, 1, 1),
+        *residual_convs(w32, 2),
+        Wav2LipConv(w32, w64, 3, (3, 1), 1),
+        *residual_convs(w64, 2),
+        Wav2LipConv(w64, w128, 3, 3, 1),
+        *residual_convs(w128, 2),
+        Wav2LipConv(w128, w256, 3, (3, 2), 1),
+        *residual_convs(w256, n_residual),
+        Wav2LipConv(w256, w512, 3),
+        Wav2LipConv(w512, w512, 1),
     ]
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from lipsync_cli.registry.checkpoint import save_checkpoint
 from lipsync_cli.settings import to_mapping
 from lipsync_cli.speech.windows import MelWindows
 from lipsync_cli.training.compute import Compute
+from lipsync_cli.training.film import Film
 from lipsync_cli.training.loop import LoopSettings, rate_share, set_rate
 
 _LONGEST = 500  # frames of a clip that are looked at
@@ -31,12 +32,11 @@ _REACH = 15  # frames on either side over which an offset is searched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AVSyncNetTraining:
-    """Settings of the stage; the paper's are in configs/paper/avsyncnet.toml."""
+class SyncTraining:
+    """Settings that the stages avsyncnet and syncnet share."""
 
     loop: LoopSettings = field(default_factory=LoopSettings)
     corpus: CorpusSettings = field(default_factory=CorpusSettings)
-    network: AVSyncNetSettings = field(default_factory=AVSyncNetSettings)
     picture: PictureAugmentation = field(default_factory=PictureAugmentation)
     voice: VoiceAugmentation = field(default_factory=VoiceAugmentation)
     n_clips: int = 24
@@ -52,33 +52,69 @@ class AVSyncNetTraining:
     """adam: the paper's, betas (0.5, 0.999)."""
     rate: float = 1e-3
     """Learning rate."""
+    clip: float = 3.0
+    """Largest norm of the gradient; 0: any (the paper names none)."""
 
     def __post_init__(self) -> None:
+        if self.n_windows < 2:
+            raise SettingsError("n_windows must be at least 2: negatives come from the same clip")
+        if self.clip < 0:
+            raise SettingsError("clip must be 0 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AVSyncNetTraining(SyncTraining):
+    """Settings of the stage; the paper's are in configs/paper/avsyncnet.toml."""
+
+    network: AVSyncNetSettings = field(default_factory=AVSyncNetSettings)
+
+    def __post_init__(self) -> None:
+        SyncTraining.__post_init__(self)
         if self.loss == "bce" and not self.network.rectified:
             raise SettingsError(
                 "loss 'bce' needs network.rectified = true: a cosine below 0 has no logarithm"
             )
-        if self.n_windows < 2:
-            raise SettingsError("n_windows must be at least 2: negatives come from the same clip")
 
 
-class AVSyncNetStage:
-    """A `Stage`."""
+class SyncNetwork(Protocol):
+    """What the stage trains: two encoders of one length."""
 
-    def __init__(self, corpus: Corpus, settings: AVSyncNetTraining, compute: Compute) -> None:
+    def embed_lips(self, lips: Tensor) -> Tensor:
+        """[B, 5, 3, h, w] in [0, 1] -> unit vectors [B, D]."""
+        ...
+
+    def embed_speech(self, mel: Tensor) -> Tensor:
+        """[B, 1, 80, 16] -> unit vectors [B, D]."""
+        ...
+
+
+class SyncStage:
+    """A `Stage`: tells which speech belongs to which lips."""
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        settings: SyncTraining,
+        compute: Compute,
+        *,
+        build: Callable[[], nn.Module],
+        architecture: str,
+    ) -> None:
+        """build: makes the network, a `SyncNetwork` with `settings`, which `architectures` knows by name."""
         torch.manual_seed(settings.loop.seed)
         self.corpus = corpus
         self.settings = settings
         self.compute = compute
-        self.network = compute.place(AVSyncNet(settings.network))
-        self.networks: Mapping[str, nn.Module] = {"avsyncnet": self.network}
+        self.architecture = architecture
+        self.network: Any = compute.place(build())
+        self.networks: Mapping[str, nn.Module] = {architecture: self.network}
         if settings.optimizer == "adam":
             self.optimizer: torch.optim.Optimizer = torch.optim.Adam(
                 self.network.parameters(), lr=settings.rate, betas=(0.5, 0.999)
             )
         else:
             self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=settings.rate, weight_decay=1e-3)
-        self.optimizers = {"avsyncnet": self.optimizer}
+        self.optimizers = {architecture: self.optimizer}
 
     def draw(self, step: int) -> SyncBatch:
         """C clips of K windows."""
@@ -99,13 +135,13 @@ class AVSyncNetStage:
         with self.compute.autocast():
             lips = self.network.embed_lips(batch.lips.flatten(0, 1))
             speech = self.network.embed_speech(batch.mel.flatten(0, 1))
-        cosines = lips @ speech.T
+        cosines = self.compute.gather(lips) @ self.compute.gather(speech).T  # negatives of all processes
         n_windows = self.settings.n_windows
         if self.settings.loss == "bce":
             loss = bce_loss(cosines, n_windows)
         else:
             loss = contrastive_loss(cosines, self.settings.temperature)
-        self.compute.update(loss, self.optimizer, clip=3.0)
+        self.compute.update(loss, self.optimizer, clip=self.settings.clip)
         return {"sync": float(loss.detach()), "right": within_clip_accuracy(cosines.detach(), n_windows)}
 
     def validate(self) -> dict[str, float]:
@@ -124,18 +160,31 @@ class AVSyncNetStage:
         """None: there is nothing to look at."""
         return None
 
+    def films(self) -> Sequence[Film]:
+        """None."""
+        return ()
+
     def save(self, folder: Path, facts: Mapping[str, object]) -> Path:
-        """Write avsyncnet.safetensors."""
-        path = folder / "avsyncnet.safetensors"
+        """Write avsyncnet.safetensors or syncnet.safetensors."""
+        path = folder / f"{self.architecture}.safetensors"
         save_checkpoint(
             path,
             self.network,
-            architecture="avsyncnet",
-            settings=to_mapping(self.settings.network),
+            architecture=self.architecture,
+            settings=to_mapping(self.network.settings),
             extra=facts,
             half=True,
         )
         return path
+
+
+class AVSyncNetStage(SyncStage):
+    """AVSyncNet: its audio encoder is the E_A of the generators."""
+
+    def __init__(self, corpus: Corpus, settings: AVSyncNetTraining, compute: Compute) -> None:
+        super().__init__(
+            corpus, settings, compute, build=lambda: AVSyncNet(settings.network), architecture="avsyncnet"
+        )
 
 
 def contrastive_loss(cosines: Tensor, temperature: float) -> Tensor:
@@ -168,7 +217,7 @@ def _next_window(cosines: Tensor, n_windows: int) -> Tensor:
 
 
 @torch.no_grad()
-def clip_offset(network: AVSyncNet, clip: Clip, compute: Compute | None = None) -> tuple[int, float]:
+def clip_offset(network: SyncNetwork, clip: Clip, compute: Compute | None = None) -> tuple[int, float]:
     """AV offset of a clip in frames (picture at t matches sound at t + offset) and the confidence, the
     maximum of the mean cosine over +-15 frames minus its median; of the clip's first 20 s."""
     compute = compute or Compute()

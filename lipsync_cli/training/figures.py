@@ -44,6 +44,8 @@ class FaceFigures:
     """Opening when hearing silence over the real open mouth (95th percentile)."""
     silent_open: float
     """The same with an open mouth as the closed reference."""
+    lmd: float
+    """Mean distance of the lip points from the real video's, crop pixels."""
 
     @staticmethod
     def mean(all_figures: Sequence[FaceFigures]) -> dict[str, float]:
@@ -93,7 +95,21 @@ class Talker:
 
 
 @dataclass(frozen=True)
-class _Shown:
+class Mouths:
+    """What landmarks tell of N crops."""
+
+    openings: NDArray[np.float32]
+    """[N]; 0 where no face is found."""
+    lips: NDArray[np.float32]
+    """[N, L, 2] lip points in crop pixels; not numbers where no face is found."""
+
+
+Look = Callable[[NDArray[np.uint8]], Mouths]
+"""Crops [N, S, S, 3] -> where their landmarks lie."""
+
+
+@dataclass(frozen=True)
+class Shown:
     """Crops of a clip and its references."""
 
     crops: NDArray[np.uint8]
@@ -101,11 +117,12 @@ class _Shown:
     opened: int
 
 
-def _show(clip: Clip) -> _Shown:
+def show(clip: Clip) -> Shown:
+    """The crops of a clip's first 20 s, and which of them are its references."""
     n = min(clip.n_frames, _LONGEST)
     order = np.argsort(clip.openings[:n], kind="stable")
     crops = clip.crops(list(range(n)))
-    return _Shown(crops, int(order[n // 12]), int(order[n - 1 - n // 16]))
+    return Shown(crops, int(order[n // 12]), int(order[n - 1 - n // 16]))
 
 
 def hear_embedding(clip: Clip, offset: int = 0) -> Tensor:
@@ -124,12 +141,12 @@ def hear_mel(clip: Clip, offset: int = 0) -> Tensor:
 def measure_clip(
     talker: Talker,
     clip: Clip,
-    openings: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    look: Look,
     *,
     offset: int = 0,
 ) -> FaceFigures:
-    """All figures of one clip (of its first 20 s); openings: crops -> mouth openings by landmarks."""
-    shown = _show(clip)
+    """All figures of one clip (of its first 20 s)."""
+    shown = show(clip)
     crops, speech = shown.crops, talker.hear(clip, offset)[: len(shown.crops)]
     closed, opened = crops[shown.closed], crops[shown.opened]
     quiet = talker.silence[None].expand(_SILENT_FRAMES, *talker.silence.shape)
@@ -137,11 +154,12 @@ def measure_clip(
 
     def silent(first: Image) -> float:
         faces = talker.speak(quiet[: len(posed)], talker.references(first, opened), posed)
-        return float(openings(faces).mean()) / widest
+        return float(look(faces).openings.mean()) / widest
 
     spoken = talker.speak(speech, talker.references(closed, opened), crops)
     still = talker.speak(speech, talker.references(closed, closed), crops)
-    real, ours, ours_still = openings(crops), openings(spoken), openings(still)
+    seen, seen_ours = look(crops), look(spoken)
+    real, ours, ours_still = seen.openings, seen_ours.openings, look(still).openings
     widest = max(float(np.percentile(real, 95)), 1e-6)
     pasted = np.broadcast_to(closed, crops.shape)
     return FaceFigures(
@@ -153,7 +171,14 @@ def measure_clip(
         still_amplitude=float(ours_still.std() / max(real.std(), 1e-6)),
         silent=silent(closed),
         silent_open=silent(opened),
+        lmd=lip_distance(seen_ours.lips, seen.lips),
     )
+
+
+def lip_distance(ours: NDArray[np.float32], real: NDArray[np.float32]) -> float:
+    """Mean distance of lip points [N, L, 2], over frames where both have a face; infinity: in none."""
+    apart = np.linalg.norm(ours - real, axis=2).mean(axis=1)
+    return float(apart[np.isfinite(apart)].mean()) if np.isfinite(apart).any() else float("inf")
 
 
 def correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
@@ -180,7 +205,7 @@ def sample_sheet(talker: Talker, clips: Sequence[Clip]) -> Image | None:
     """A row of real frames for each clip, below it the generated ones; references first."""
     rows = []
     for clip in clips:
-        shown = _show(clip)
+        shown = show(clip)
         crops = shown.crops
         references = talker.references(crops[shown.closed], crops[shown.opened])
         picked = np.linspace(8, len(crops) - 8, 10).astype(int)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lipsync_cli.data.augment import PictureAugmentation, VoiceAugmentation
@@ -29,11 +27,9 @@ from lipsync_cli.settings import to_mapping
 from lipsync_cli.speech.mel import silent_mel
 from lipsync_cli.speech.windows import MelWindows
 from lipsync_cli.training.compute import Compute
-from lipsync_cli.training.figures import FaceFigures, Talker, hear_mel, measure_clip, sample_sheet
+from lipsync_cli.training.figures import FaceFigures, Look, Talker, hear_mel, measure_clip, sample_sheet
+from lipsync_cli.training.film import Film, sample_films
 from lipsync_cli.training.loop import LoopSettings, rate_share, set_rate
-
-Openings = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""Crops [N, S, S, 3] -> mouth openings [N] by landmarks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,14 +91,14 @@ class GeneratorStage(ABC):
         compute: Compute,
         *,
         judges: Judges,
-        openings: Openings,
+        look: Look,
     ) -> None:
         """Raises SettingsError when the audio encoder of the AVSyncNet is not the generator's."""
         torch.manual_seed(settings.loop.seed)
         self.corpus = corpus
         self.settings = settings
         self.compute = compute
-        self.openings = openings
+        self.look = look
         self.avsyncnet = compute.freeze(judges.avsyncnet)
         self.vgg = None if judges.vgg is None else compute.freeze(judges.vgg)
         self.generator = UNetFaceGenerator(settings.network)
@@ -192,13 +188,15 @@ class GeneratorStage(ABC):
     def validate(self) -> dict[str, float]:
         """Mean figures over the validation clips, each dubbed with its own speech."""
         talker = self.talker()
-        return FaceFigures.mean(
-            [measure_clip(talker, clip, self.openings) for clip in self.corpus.validation]
-        )
+        return FaceFigures.mean([measure_clip(talker, clip, self.look) for clip in self.corpus.validation])
 
     def picture(self) -> Image | None:
         """Real and generated frames of the validation clips; None where there are none."""
         return sample_sheet(self.talker(), self.corpus.validation[:4])
+
+    def films(self) -> Sequence[Film]:
+        """Two validation clips, real and generated."""
+        return sample_films(self.talker(), self.corpus.validation[:2])
 
     def save(self, folder: Path, facts: Mapping[str, object]) -> Path:
         """Write the generator's checkpoint."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from lipsync_cli.registry.checkpoint import save_checkpoint
 from lipsync_cli.settings import to_mapping
 from lipsync_cli.training.compute import Compute
 from lipsync_cli.training.figures import correlation
+from lipsync_cli.training.film import Film
 from lipsync_cli.training.loop import LoopSettings, rate_share, set_rate
 
 LIPS_SIZE = (48, 96)
@@ -109,6 +110,10 @@ class LipReaderStage:
     def picture(self) -> Image | None:
         """None: figures say enough."""
         return None
+
+    def films(self) -> Sequence[Film]:
+        """None."""
+        return ()
 
     def save(self, folder: Path, facts: Mapping[str, object]) -> Path:
         """Write lip_reader.safetensors."""

@@ -5,7 +5,11 @@ state.pt        step, weights and optimizers, to resume from
 *.safetensors   the checkpoint, to be used
 log.csv         losses of every step
 figures.jsonl   figures of every validation
-samples/        pictures of every validation
+curves.png      both as curves
+samples/        pictures and short films with sound of every validation
+checkpoints/    the last few checkpoints (`keeping`)
+best/           those with the best figures
+tensorboard/    events, if asked for
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -32,7 +37,7 @@ _DAMAGED = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeErro
 
 def make(folder: Path) -> None:
     """Make the folder. Raises DataError where that cannot be."""
-    with _disk(folder):
+    with disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
 
@@ -42,7 +47,7 @@ def read_state(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        with _disk(path):
+        with disk(path):
             kept: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGED as error:
         raise DataError(f"{path}: damaged, the run cannot go on: start a new one") from error
@@ -61,7 +66,7 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write a file under a temporary name, then rename. Raises DataError."""
     part = path.with_name(path.name + ".part")
     try:
-        with _disk(path):
+        with disk(path):
             part.write_bytes(content)
             part.replace(path)
     except DataError:
@@ -73,13 +78,45 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
 def log(folder: Path, step: int, seconds: float, losses: Mapping[str, float]) -> None:
     """Add a step's losses; seconds: of training so far."""
     file = folder / _LOG
-    with _disk(file):
-        is_new = not file.is_file()
+    row = {"step": str(step), "seconds": f"{seconds:.2f}"}
+    row |= {name: f"{value:.6g}" for name, value in losses.items()}
+    with disk(file):
+        head = list(row)
+        if is_old := file.is_file():
+            with file.open(encoding="utf-8", newline="") as stream:
+                head = next(csv.reader(stream), head)
         with file.open("a", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream)
-            if is_new:
-                writer.writerow(["step", "seconds", *losses])
-            writer.writerow([step, f"{seconds:.2f}", *(f"{value:.6g}" for value in losses.values())])
+            writer = csv.DictWriter(stream, head, extrasaction="ignore")  # of an older version: fewer columns
+            if not is_old:
+                writer.writeheader()
+            writer.writerow(row)
+
+
+def log_rows(folder: Path) -> list[str]:
+    """Lines of the log, the header first; none where there is no log."""
+    file = folder / _LOG
+    if not file.is_file():
+        return []
+    with disk(file):
+        return file.read_text(encoding="utf-8").splitlines()
+
+
+def kept_figures(folder: Path) -> list[dict[str, float]]:
+    """Figures of all validations so far, each with its `step`; a line that was cut short is left out."""
+    file = folder / _FIGURES
+    if not file.is_file():
+        return []
+    with disk(file):
+        lines = file.read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines if math.isfinite(_step_of_object(line))]
+
+
+def film_path(folder: Path, step: int, number: int) -> Path:
+    """Where a film of a validation goes."""
+    samples = folder / _SAMPLES
+    with disk(samples):
+        samples.mkdir(exist_ok=True)
+    return samples / f"step-{step:08d}-{number}.mp4"
 
 
 def seconds_trained(folder: Path) -> float:
@@ -93,12 +130,12 @@ def seconds_trained(folder: Path) -> float:
 
 def keep_figures(folder: Path, step: int, figures: Mapping[str, float], picture: Image | None) -> None:
     """Add the figures and the picture of a validation."""
-    with _disk(folder / _FIGURES), (folder / _FIGURES).open("a", encoding="utf-8") as file:
+    with disk(folder / _FIGURES), (folder / _FIGURES).open("a", encoding="utf-8") as file:
         file.write(json.dumps({"step": step, **figures}) + "\n")
     if picture is None:
         return
     samples = folder / _SAMPLES
-    with _disk(samples):
+    with disk(samples):
         samples.mkdir(exist_ok=True)
     _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     write_bytes(samples / f"step-{step:08d}.png", encoded.tobytes())
@@ -133,8 +170,8 @@ def _step_of_object(line: str) -> float:
 
 
 @contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    """Errors of the disk as DataError."""
+def disk(path: Path) -> Iterator[None]:
+    """Errors of the disk inside this block as DataError."""
     try:
         yield
     except OSError as error:

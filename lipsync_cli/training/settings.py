@@ -11,7 +11,9 @@ from lipsync_cli.errors import DataError, SettingsError
 from lipsync_cli.training.run_folder import make, write_bytes
 
 FILE = "settings.json"
-MAY_CHANGE = frozenset({"loop.steps", "loop.save_every", "loop.validate_every"})
+MAY_CHANGE = frozenset(
+    f"loop.{name}" for name in ("steps", "save_every", "validate_every", "keep_last", "films", "tensorboard")
+)
 """Keys that may differ when a run goes on; the steps may only grow."""
 _ABSENT = "(not set)"
 

@@ -16,11 +16,11 @@ from lipsync_cli.losses.triplet import adaptive_triplet_loss
 from lipsync_cli.regions import lower_half, mask_lower_half, to_network
 from lipsync_cli.speech.windows import MelWindows
 from lipsync_cli.training.compute import Compute
+from lipsync_cli.training.figures import Look
 from lipsync_cli.training.generator import (
     GeneratorStage,
     GeneratorTraining,
     Judges,
-    Openings,
     Shown,
     silent_window,
 )
@@ -52,11 +52,11 @@ class TalkingFaceStage(GeneratorStage):
         compute: Compute,
         *,
         judges: Judges,
-        openings: Openings,
+        look: Look,
         silent_lip: nn.Module,
     ) -> None:
         """silent_lip: G_S, which hears mel windows and takes one reference."""
-        super().__init__(corpus, settings, compute, judges=judges, openings=openings)
+        super().__init__(corpus, settings, compute, judges=judges, look=look)
         self.silent_lip = compute.freeze(silent_lip)
         self._silence = silent_window().to(compute.device)
 

@@ -6,13 +6,12 @@ Recipe and figures: weights/README.md. One network serves both roles: it hears s
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lipsync_cli.data.augment import PictureAugmentation, VoiceAugmentation
@@ -43,7 +42,8 @@ from lipsync_cli.settings import to_mapping
 from lipsync_cli.speech.embedding_mel import N_BINS
 from lipsync_cli.speech.windows import SpeechEmbeddingWindows
 from lipsync_cli.training.compute import Compute
-from lipsync_cli.training.figures import FaceFigures, Talker, hear_embedding, measure_clip, sample_sheet
+from lipsync_cli.training.figures import FaceFigures, Look, Talker, hear_embedding, measure_clip, sample_sheet
+from lipsync_cli.training.film import Film, sample_films
 from lipsync_cli.training.lip_reader import LIPS_SIZE
 from lipsync_cli.training.loop import LoopSettings, follow, rate_share, set_rate
 
@@ -104,14 +104,14 @@ class WarpingStage:
         *,
         reader: LipReader,
         embedding: SpeechEmbedding,
-        openings: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+        look: Look,
     ) -> None:
-        """openings: crops [N, S, S, 3] -> mouth openings [N] by landmarks; reader and embedding: frozen."""
+        """reader and embedding: frozen."""
         torch.manual_seed(settings.loop.seed)
         self.corpus = corpus
         self.settings = settings
         self.compute = compute
-        self.openings = openings
+        self.look = look
         self.reader = compute.freeze(reader)
         self.embedding = compute.freeze(embedding)
         generator = WarpingFaceGenerator(settings.network)
@@ -250,11 +250,15 @@ class WarpingStage:
 
     def measure(self, clip: Clip, offset: int = 0) -> FaceFigures:
         """Figures of one clip dubbed with its own speech; offset: the clip's own AV offset in frames."""
-        return measure_clip(self.talker(), clip, self.openings, offset=offset)
+        return measure_clip(self.talker(), clip, self.look, offset=offset)
 
     def picture(self) -> Image | None:
         """Real and generated frames of the validation clips; None where there are none."""
         return sample_sheet(self.talker(), self.corpus.validation[:4])
+
+    def films(self) -> Sequence[Film]:
+        """Two validation clips, real and generated."""
+        return sample_films(self.talker(), self.corpus.validation[:2])
 
     def save(self, folder: Path, facts: Mapping[str, object]) -> Path:
         """Write talking_face.safetensors: the moving average."""

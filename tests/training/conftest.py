@@ -21,6 +21,7 @@ from lipsync_cli.models.speech_embedding import SpeechEmbedding
 from lipsync_cli.settings import from_mapping, override
 from lipsync_cli.training.avsyncnet import AVSyncNetStage, AVSyncNetTraining
 from lipsync_cli.training.compute import Compute
+from lipsync_cli.training.figures import Mouths
 from lipsync_cli.training.generator import Judges
 from lipsync_cli.training.lip_reader import LipReaderStage, LipReaderTraining
 from lipsync_cli.training.silent_lip import SilentLipStage, SilentLipTraining
@@ -79,11 +80,13 @@ TINY: dict[str, dict[str, Any]] = {
 }
 
 
-def dark_mouth(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """How high the dark part of a drawn face's mouth is, over the face's side."""
+def dark_mouth(crops: NDArray[np.uint8]) -> Mouths:
+    """How high the dark part of a drawn face's mouth is, over the face's side, and its ends."""
     half = crops.shape[1] // 2
     column = crops[:, half:, half - 1 : half + 1].mean(axis=(2, 3))
-    return ((column < 80).sum(axis=1) / crops.shape[1]).astype(np.float32)
+    dark = (column < 80).sum(axis=1).astype(np.float32)
+    ends = np.stack([np.full(len(dark), half), 0.75 * crops.shape[1] + dark / 2], axis=1)
+    return Mouths(dark / crops.shape[1], ends[:, None].astype(np.float32))
 
 
 class Maps(nn.Module):
@@ -131,16 +134,16 @@ class Stages:
                 compute,
                 reader=LipReader(LipReaderSettings(widths=(4, 6, 8, 10))),
                 embedding=SpeechEmbedding(),
-                openings=dark_mouth,
+                look=dark_mouth,
             )
         torch.manual_seed(1)
         sync = AVSyncNet(from_mapping(AVSyncNetSettings, SYNC, "test"))
         judges = Judges(sync, Maps())
         if name == "gs":
-            return SilentLipStage(corpus, settings, compute, judges=judges, openings=dark_mouth)
+            return SilentLipStage(corpus, settings, compute, judges=judges, look=dark_mouth)
         silent_lip = UNetFaceGenerator(from_mapping(UNetSettings, UNET, "test"))
         return TalkingFaceStage(
-            corpus, settings, compute, judges=judges, openings=dark_mouth, silent_lip=silent_lip
+            corpus, settings, compute, judges=judges, look=dark_mouth, silent_lip=silent_lip
         )
 
 

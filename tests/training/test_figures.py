@@ -11,10 +11,12 @@ from lipsync_cli.speech.windows import MelWindows
 from lipsync_cli.training.compute import Compute
 from lipsync_cli.training.figures import (
     FaceFigures,
+    Mouths,
     Talker,
     correlation,
     hear_embedding,
     hear_mel,
+    lip_distance,
     measure_clip,
     mouth_sharpness,
     sample_sheet,
@@ -25,6 +27,13 @@ def dark_rows(crops) -> np.ndarray:
     """Opening: the dark pixels in the middle of the lower half, over the side."""
     half = crops.shape[1] // 2
     return (crops[:, half:, half - 1 : half + 1].mean(axis=(2, 3)) < 80).mean(axis=1).astype(np.float32)
+
+
+def look(crops) -> Mouths:
+    """One lip point: the lower end of the dark part."""
+    dark = dark_rows(crops)
+    ends = np.stack([np.full_like(dark, 16), 24 + 8 * dark], axis=1)
+    return Mouths(dark, ends[:, None])
 
 
 class Mouth(nn.Module):
@@ -61,28 +70,29 @@ def talker(clip, *, says=lambda n: n, n_references: int = 2, silenced=lambda pic
 
 
 def test_a_generator_that_draws_the_real_frames_has_perfect_figures(clip):
-    figures = measure_clip(talker(clip), clip, dark_rows)
+    figures = measure_clip(talker(clip), clip, look)
     assert figures.opening_r == pytest.approx(1)
     assert figures.amplitude == pytest.approx(1)
     assert figures.sharpness == pytest.approx(1)
     assert figures.gain_db > 20
     assert figures.still_r == pytest.approx(1)
+    assert figures.lmd == 0
 
 
 def test_a_mouth_that_stays_as_the_reference_does_not_move_and_gains_nothing(clip):
-    figures = measure_clip(talker(clip, says=lambda n: -1), clip, dark_rows)
+    figures = measure_clip(talker(clip, says=lambda n: -1), clip, look)
     assert (figures.opening_r, figures.amplitude, figures.gain_db) == (0, 0, 0)
 
 
 def test_a_mouth_that_lags_behind_correlates_less_and_an_offset_puts_it_right(clip):
     late = talker(clip, says=lambda n: (n - 4) % 30)
-    assert measure_clip(late, clip, dark_rows).opening_r < 0.8
-    assert measure_clip(late, clip, dark_rows, offset=4).opening_r == pytest.approx(1)
+    assert measure_clip(late, clip, look).opening_r < 0.8
+    assert measure_clip(late, clip, look, offset=4).opening_r == pytest.approx(1)
 
 
 def test_silence_is_measured_with_the_closed_and_with_the_open_mouth_as_reference(clip):
     """This generator shows its reference when it hears silence."""
-    figures = measure_clip(talker(clip), clip, dark_rows)
+    figures = measure_clip(talker(clip), clip, look)
     order = np.argsort(clip.openings, kind="stable")
     crops = clip.crops(list(range(30)))
     widest = np.percentile(dark_rows(crops), 95)
@@ -100,7 +110,7 @@ def test_a_generator_with_one_reference_gets_one_after_it_was_silenced(clip):
         return torch.zeros_like(picture)
 
     dark = talker(clip, says=lambda n: -1, n_references=1, silenced=silenced)
-    assert measure_clip(dark, clip, dark_rows).silent_open == pytest.approx(
+    assert measure_clip(dark, clip, look).silent_open == pytest.approx(
         1 / np.percentile(dark_rows(clip.crops(list(range(30)))), 95)
     )
     assert len(shown) == 4
@@ -111,11 +121,11 @@ def test_clips_longer_than_twenty_seconds_are_measured_at_their_beginning(draw_c
     clip = draw_corpus().add("z", "long", n_frames=520)
     measured: list[int] = []
 
-    def openings(crops) -> np.ndarray:
+    def counted(crops) -> Mouths:
         measured.append(len(crops))
-        return dark_rows(crops)
+        return look(crops)
 
-    measure_clip(talker(clip), clip, openings)
+    measure_clip(talker(clip), clip, counted)
     assert max(measured) == 500
 
 
@@ -166,3 +176,10 @@ def test_a_blurred_mouth_is_less_sharp(clip):
     assert mouth_sharpness(flat) == 0
     assert mouth_sharpness(crops) > 0
     assert mouth_sharpness(crops) != mouth_sharpness(blurred)
+
+
+def test_the_lip_distance_is_that_of_the_frames_where_both_have_a_face():
+    real = np.zeros((3, 2, 2), np.float32)
+    ours = np.array([[[3, 4], [0, 0]], [[np.nan, 0], [0, 0]], [[0, 1], [0, 2]]], np.float32)
+    assert lip_distance(ours, real) == pytest.approx((2.5 + 1.5) / 2)
+    assert lip_distance(np.full_like(real, np.nan), real) == float("inf")

@@ -188,6 +188,7 @@ def test_figures_are_measured_on_the_clips_kept_out(stages, role):
         "still_amplitude",
         "silent",
         "silent_open",
+        "lmd",
     }
     assert figures.keys() == expected | ({"sync", "sync_real"} if role == "gl" else set())
     assert all(np.isfinite(value) for value in figures.values())

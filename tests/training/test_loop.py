@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from lipsync_cli.errors import DataError, LipsyncError, SettingsError
+from lipsync_cli.training.compute import Compute
 from lipsync_cli.training.loop import LoopSettings, Progress, Run, follow, rate_share
 
 ALL = ("avsyncnet", "lip_reader", "warping", "gs", "gl")
@@ -23,6 +24,7 @@ class Count:
         torch.manual_seed(seed)
         self.network = nn.Linear(1, 1)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=0.1)
+        self.compute = Compute()
         self.networks = {"count": self.network}
         self.optimizers = {"count": self.optimizer}
         self.fails, self.breaks, self.poisons = fails, breaks, poisons
@@ -37,9 +39,7 @@ class Count:
     def train(self, batch: int, step: int) -> dict[str, float]:
         assert batch == step
         loss = (self.network(torch.full((1, 1), float(batch))) + torch.rand(1)).square().sum()
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+        self.compute.update(loss, self.optimizer)
         if step == self.poisons:
             self.network.weight.data.fill_(float("nan"))
         return {"square": float("nan") if step == self.breaks else float(loss.detach()), "one": 1.0}
@@ -49,6 +49,9 @@ class Count:
 
     def picture(self) -> None:
         return None
+
+    def films(self) -> tuple[()]:
+        return ()
 
     def save(self, folder: Path, facts: Mapping[str, object]) -> Path:
         path = folder / "count.json"
@@ -121,7 +124,7 @@ def test_steps_figures_and_losses_are_told_and_kept(tmp_path):
     assert [progress.step for progress in told] == [1, 2, 3, 4, 5, 6]
     assert [progress.figures for progress in told] == [None, None, {"figure": 0.5}] * 2
     rows = (tmp_path / "log.csv").read_text().splitlines()
-    assert rows[0] == "step,seconds,square,one"
+    assert rows[0] == "step,seconds,square,one,data_ms,draw_ms,forward_ms,backward_ms"
     assert [row.split(",")[0] for row in rows[1:]] == ["1", "2", "3", "4", "5", "6"]
     figures = [json.loads(line) for line in (tmp_path / "figures.jsonl").read_text().splitlines()]
     assert figures == [{"step": 3, "figure": 0.5}, {"step": 6, "figure": 0.5}]

@@ -125,6 +125,7 @@ def test_figures_have_names_and_silence_is_digital_silence(stages):
         "still_amplitude",
         "silent",
         "silent_open",
+        "lmd",
     }
     silence = stage.talker().silence
     torch.testing.assert_close(silence, stage.embedding.steps(torch.full((1, 76, 32), 1.6))[0])
