@@ -50,6 +50,7 @@ from lipsync_cli.training.loop import LoopSettings, Progress, Run, Stage
 from lipsync_cli.training.settings import KeptSettings, keep_settings, kept_settings, require_same
 from lipsync_cli.training.silent_lip import SilentLipStage, SilentLipTraining
 from lipsync_cli.training.stages import AskedSettings, Settings, resolve
+from lipsync_cli.training.syncnet import SyncNetStage, SyncNetTraining
 from lipsync_cli.training.talking_face import TalkingFaceStage
 from lipsync_cli.training.warping import WarpingStage, WarpingTraining
 
@@ -215,6 +216,8 @@ def _check_size(job: TrainJob, settings: Settings, cache: CacheSettings) -> None
 def _build(stage: str, settings: Settings, corpus: Corpus, compute: Compute) -> Stage[Any]:
     if isinstance(settings, AVSyncNetTraining):
         return AVSyncNetStage(corpus, settings, compute)
+    if isinstance(settings, SyncNetTraining):
+        return SyncNetStage(corpus, settings, compute)
     if isinstance(settings, LipReaderTraining):
         return LipReaderStage(corpus, settings, compute)
     look = look_by_landmarks()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from lipsync_cli.cli import console
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
+    from lipsync_cli.training.ahead import StepTimes
     from lipsync_cli.training.loop import Progress
 
 Tell = Callable[["Progress"], None]
@@ -32,8 +32,8 @@ def register(app: typer.Typer) -> None:
 
 def train(
     stage: Annotated[
-        Literal["avsyncnet", "gs", "gl", "lip_reader"],
-        typer.Option(help="gs: silent-lip generator, gl: talking-face generator."),
+        Literal["syncnet", "avsyncnet", "gs", "gl", "lip_reader"],
+        typer.Option(help="syncnet: Wav2Lip's expert; gs: silent-lip generator; gl: talking-face generator."),
     ],
     data: Annotated[Path, typer.Option(help="A cache of `lipsync prepare`.")],
     out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, state, log, figures, samples.")],
@@ -129,25 +129,29 @@ def _teller(stage: str, log_every: int) -> Iterator[Tell]:
                 console.message(f"step {progress.step}/{progress.steps}  {losses}  {speed}")
             if progress.figures:
                 console.message(f"step {progress.step}: {_listed(progress.figures)}")
+            if progress.remark:
+                console.message(f"step {progress.step}: {progress.remark}")
 
         yield tell
 
 
 class _Pace:
-    """Seconds a step and the time left, by the middle one of the last steps: validations do not count."""
+    """Where the time of the last steps went, and the time left; by the middle one, without validations."""
 
     def __init__(self) -> None:
-        self._last = time.monotonic()
-        self._seconds: deque[float] = deque(maxlen=50)
+        self._last: deque[StepTimes] = deque(maxlen=50)
 
     def told(self, progress: Progress) -> str:
         """Call it after every step."""
-        now = time.monotonic()
-        self._seconds.append(now - self._last)
-        self._last = now
-        pace = median(self._seconds)
+        self._last.append(progress.times)
+        pace = median(times.total for times in self._last)
         left = timedelta(seconds=round(pace * (progress.steps - progress.step)))
-        return f"{pace:.2f} s a step, {left} left"
+        parts = (
+            (name, median(getattr(times, name) for times in self._last))
+            for name in ("data", "forward", "backward")
+        )
+        shares = ", ".join(f"{name} {1000 * seconds:.0f}" for name, seconds in parts)
+        return f"{1000 * pace:.0f} ms a step ({shares}), {left} left"
 
 
 @contextmanager

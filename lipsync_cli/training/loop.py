@@ -104,7 +104,7 @@ class Stage(Protocol[Batch]):
         ...
 
     def save(self, folder: Path, facts: Mapping[str, object]) -> Path:
-        """Write the checkpoint; where it is."""
+        """Write the checkpoint, as a new file that takes the old one's place; where it is."""
         ...
 
 
@@ -247,7 +247,9 @@ class Run(Generic[Batch]):
         better = keeping.better_than_ever(self.folder, figures)
         run_folder.keep_figures(self.folder, done, figures, picture)
         for name in better:
-            self.stage.save(keeping.best_folder(self.folder, name), {"step": done, **figures})
+            folder = keeping.best_folder(self.folder, name)
+            run_folder.make(folder)
+            self.stage.save(folder, {"step": done, **figures})
         if self.write_film is not None:
             for number, film in enumerate(self.stage.films()):
                 self.write_film(run_folder.film_path(self.folder, done, number), film)

@@ -14,15 +14,24 @@ from lipsync_cli.training.avsyncnet import AVSyncNetTraining
 from lipsync_cli.training.lip_reader import LipReaderTraining
 from lipsync_cli.training.settings import KeptSettings
 from lipsync_cli.training.silent_lip import SilentLipTraining
+from lipsync_cli.training.syncnet import SyncNetTraining
 from lipsync_cli.training.talking_face import TalkingFaceTraining
 from lipsync_cli.training.warping import WarpingTraining
 
-STAGES = ("avsyncnet", "gs", "gl", "lip_reader")
+STAGES = ("syncnet", "avsyncnet", "gs", "gl", "lip_reader")
 CONFIGS = ("default", "small", "paper")
 """Sets of settings files that come with the program."""
 
-Settings = AVSyncNetTraining | LipReaderTraining | WarpingTraining | SilentLipTraining | TalkingFaceTraining
+Settings = (
+    SyncNetTraining
+    | AVSyncNetTraining
+    | LipReaderTraining
+    | WarpingTraining
+    | SilentLipTraining
+    | TalkingFaceTraining
+)
 KINDS: Mapping[tuple[str, str], type[Any]] = {
+    ("syncnet", "paper"): SyncNetTraining,
     ("avsyncnet", "default"): AVSyncNetTraining,
     ("avsyncnet", "paper"): AVSyncNetTraining,
     ("lip_reader", "default"): LipReaderTraining,
@@ -34,6 +43,7 @@ KINDS: Mapping[tuple[str, str], type[Any]] = {
 """(stage, recipe) -> settings."""
 
 _FILES = {
+    "syncnet": ("syncnet.toml",),
     "avsyncnet": ("avsyncnet.toml",),
     "lip_reader": ("lip_reader.toml",),
     "gs": ("silent_lip.toml", "talking_face.toml"),

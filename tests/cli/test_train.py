@@ -196,7 +196,11 @@ def test_lines_of_progress_and_figures_go_to_stderr_and_the_result_to_stdout(cac
     assert output.out == f"avsyncnet: 5 steps, {out / 'avsyncnet.safetensors'}\n"
     lines = [line for line in output.err.splitlines() if line.startswith("step ")]
     assert [line.split()[1] for line in lines] == ["2/5", "4/5", "5/5", "5:"]
-    assert re.fullmatch(r"step 4/5  sync [\d.]+, right [\d.]+  [\d.]+ s a step, \d:\d\d:\d\d left", lines[1])
+    assert re.fullmatch(
+        r"step 4/5  sync [\d.]+, right [\d.]+  "
+        r"\d+ ms a step \(data \d+, forward \d+, backward \d+\), \d:\d\d:\d\d left",
+        lines[1],
+    )
     assert re.fullmatch(r"step 5: within_1 [01], confidence [\d.e-]+", lines[3])
 
 

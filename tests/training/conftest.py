@@ -25,6 +25,7 @@ from lipsync_cli.training.figures import Mouths
 from lipsync_cli.training.generator import Judges
 from lipsync_cli.training.lip_reader import LipReaderStage, LipReaderTraining
 from lipsync_cli.training.silent_lip import SilentLipStage, SilentLipTraining
+from lipsync_cli.training.syncnet import SyncNetStage, SyncNetTraining
 from lipsync_cli.training.talking_face import TalkingFaceStage, TalkingFaceTraining
 from lipsync_cli.training.warping import WarpingStage, WarpingTraining
 
@@ -56,6 +57,14 @@ PAPER = {
 }
 TINY: dict[str, dict[str, Any]] = {
     "avsyncnet": {"loop": LOOP, "corpus": CORPUS, "network": SYNC, "n_clips": 3, "n_windows": 2},
+    "syncnet": {
+        "loop": LOOP,
+        "corpus": CORPUS,
+        "network": {"narrow": 16},
+        "n_clips": 2,
+        "n_windows": 2,
+        "loss": "bce",
+    },
     "lip_reader": {
         "loop": LOOP,
         "corpus": CORPUS,
@@ -114,6 +123,7 @@ class Stages:
     def build(self, name: str, *changes: str, compute: Compute | None = None) -> Any:
         kinds = {
             "avsyncnet": AVSyncNetTraining,
+            "syncnet": SyncNetTraining,
             "lip_reader": LipReaderTraining,
             "warping": WarpingTraining,
             "gs": SilentLipTraining,
@@ -124,6 +134,8 @@ class Stages:
         compute = compute or Compute()
         if name == "avsyncnet":
             return AVSyncNetStage(corpus, settings, compute)
+        if name == "syncnet":
+            return SyncNetStage(corpus, settings, compute)
         if name == "lip_reader":
             return LipReaderStage(corpus, settings, compute)
         if name == "warping":

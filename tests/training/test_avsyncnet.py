@@ -125,3 +125,14 @@ def test_bce_needs_cosines_that_are_not_negative():
 def test_negatives_need_two_windows_of_a_clip():
     with pytest.raises(SettingsError, match="n_windows must be at least 2"):
         AVSyncNetTraining(n_windows=1)
+
+
+def test_syncnet_learns_with_the_papers_loss_and_its_checkpoint_is_a_sync_scorer(stages, tmp_path):
+    stage = stages.build("syncnet", "rate=0.003", "n_clips=4", "voice.probability=0", "picture.mirror=false")
+    losses = [stage.train(stage.draw(0), 5)["sync"] for _ in range(12)]
+    assert losses[-1] < losses[0]
+    network = load_network(stage.save(tmp_path, {}))
+    assert network.lips_size == (48, 96)
+    batch = stage.draw(1)
+    cosines = network(batch.lips.flatten(0, 1), batch.mel.flatten(0, 1))
+    assert ((cosines >= 0) & (cosines <= 1)).all()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,16 +12,19 @@ import torch
 from torch import nn
 
 from lipsync_cli.errors import DataError, LipsyncError, SettingsError
+from lipsync_cli.training import run_folder
 from lipsync_cli.training.compute import Compute
 from lipsync_cli.training.loop import LoopSettings, Progress, Run, follow, rate_share
 
-ALL = ("avsyncnet", "lip_reader", "warping", "gs", "gl")
+ALL = ("syncnet", "avsyncnet", "lip_reader", "warping", "gs", "gl")
 
 
 class Count:
     """A stage that adds up what it draws, and does as it is told at one step."""
 
-    def __init__(self, *, fails: int = -1, breaks: int = -1, poisons: int = -1, seed: int = 0) -> None:
+    def __init__(
+        self, *, fails: int = -1, breaks: int = -1, poisons: int = -1, seed: int = 0, parts: int = 1
+    ) -> None:
         torch.manual_seed(seed)
         self.network = nn.Linear(1, 1)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=0.1)
@@ -29,6 +33,7 @@ class Count:
         self.optimizers = {"count": self.optimizer}
         self.fails, self.breaks, self.poisons = fails, breaks, poisons
         self.drawn: list[int] = []
+        self.parts = parts
 
     def draw(self, step: int) -> int:
         if step == self.fails:
@@ -37,7 +42,7 @@ class Count:
         return step
 
     def train(self, batch: int, step: int) -> dict[str, float]:
-        assert batch == step
+        assert batch // self.parts == step
         loss = (self.network(torch.full((1, 1), float(batch))) + torch.rand(1)).square().sum()
         self.compute.update(loss, self.optimizer)
         if step == self.poisons:
@@ -55,7 +60,7 @@ class Count:
 
     def save(self, folder: Path, facts: Mapping[str, object]) -> Path:
         path = folder / "count.json"
-        path.write_text(json.dumps(dict(facts)))
+        run_folder.write_bytes(path, json.dumps(dict(facts)).encode())
         return path
 
 
@@ -262,8 +267,107 @@ def test_a_moving_average_follows_weights_and_copies_statistics():
     assert average.num_batches_tracked.item() == 7
 
 
+def test_parts_of_a_step_are_averaged_and_numbered_on(tmp_path):
+    """Two parts a step see the batches of twice as many steps, and weights change once for both."""
+    stage = Count(parts=2)
+    before = stage.network.weight.item()
+    told = go(stage, tmp_path, settings(steps=3, accumulate=2, save_every=3))
+    assert stage.drawn == [0, 1, 2, 3, 4, 5]
+    assert stage.optimizer.state_dict()["state"][0]["step"] == 3
+    assert [progress.step for progress in told] == [1, 2, 3]
+    by_hand = Count()
+    losses = []
+    for number in (0, 1):
+        torch.manual_seed(number)
+        loss = (by_hand.network(torch.full((1, 1), float(number))) + torch.rand(1)).square().sum()
+        (loss / 2).backward()
+        losses.append(loss.item())
+    assert told[0].losses["square"] == pytest.approx(sum(losses) / 2)
+    by_hand.optimizer.step()
+    assert by_hand.network.weight.item() != before
+    one = Count(parts=2)
+    go(one, tmp_path / "one", settings(steps=1, accumulate=2))
+    assert one.network.weight.item() == by_hand.network.weight.item()
+
+
+def test_a_run_with_parts_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path):
+    loop = settings(accumulate=3)
+    go(Count(parts=3), tmp_path / "whole", loop)
+    go(Count(parts=3), tmp_path / "halves", loop, stop=2)
+    go(Count(parts=3), tmp_path / "halves", loop, resume=True)
+    assert_same(state(tmp_path / "halves"), state(tmp_path / "whole"))
+
+
+def test_the_last_checkpoints_are_kept_and_those_with_the_best_figures(tmp_path):
+    stage = Count()
+    figures = iter(({"sync": 0.1, "lmd": 3.0}, {"sync": 0.3, "lmd": 2.0}, {"sync": 0.2, "lmd": float("inf")}))
+    stage.validate = lambda: next(figures)
+    go(stage, tmp_path, settings(steps=6, save_every=1, validate_every=2, keep_last=2))
+    kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert kept == ["step-00000005.count.json", "step-00000006.count.json"]
+    assert json.loads((tmp_path / "checkpoints" / kept[0]).read_text())["step"] == 5
+    for name in ("sync", "lmd"):
+        best = json.loads((tmp_path / "best" / name / "count.json").read_text())
+        assert (best["step"], best["sync"], best["lmd"]) == (4, 0.3, 2.0)
+
+
+def test_a_best_figure_counts_after_the_run_was_resumed(tmp_path):
+    for figure, resume in ((0.5, False), (0.4, True), (0.6, True)):
+        stage = Count()
+        stage.validate = lambda figure=figure: {"sync": figure}
+        done = 2 if not resume else state(tmp_path)["step"] + 2
+        go(stage, tmp_path, settings(steps=done, validate_every=2), resume=resume)
+        best = json.loads((tmp_path / "best" / "sync" / "count.json").read_text())
+        assert best["sync"] == max(0.5, figure)
+
+
+def test_no_checkpoints_are_kept_beside_the_newest_where_none_are_asked_for(tmp_path):
+    go(Count(), tmp_path, settings(keep_last=0))
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_the_time_of_a_step_is_told_in_its_parts(tmp_path):
+    stage = Count()
+    draw, train = stage.draw, stage.train
+    stage.draw = lambda number: (time.sleep(0.05), draw(number))[1]
+    stage.train = lambda batch, step: (time.sleep(0.02), train(batch, step))[1]
+    told = go(stage, tmp_path, settings(steps=8))
+    times = [progress.times for progress in told]
+    assert all(one.forward >= 0.02 for one in times)
+    assert all(one.backward > 0 for one in times)
+    assert times[0].data >= 0.05  # it waits for the first batch
+    assert one_row(tmp_path)["forward_ms"] == pytest.approx(1000 * times[-1].forward, rel=1e-3)
+
+
+def one_row(folder: Path) -> dict[str, float]:
+    head, *rows = (folder / "log.csv").read_text().splitlines()
+    return dict(zip(head.split(","), map(float, rows[-1].split(",")), strict=True))
+
+
+def test_a_log_of_an_older_version_is_gone_on_with_in_its_own_columns(tmp_path):
+    (tmp_path / "log.csv").write_text("step,seconds,one,square\n")
+    run_folder.log(tmp_path, 1, 2.0, {"square": 4.0, "one": 1.0, "data_ms": 3.0})
+    assert one_row(tmp_path) == {"step": 1, "seconds": 2, "one": 1, "square": 4}
+
+
+def test_remarks_on_losses_are_told(tmp_path):
+    told: list[Progress] = []
+    watch = lambda losses: "odd" if len(told) == 2 else None  # noqa: E731
+    Run(Count(), settings(), tmp_path, watch).go(resume=False, report=told.append)
+    assert [progress.remark for progress in told] == [None, None, "odd", None, None, None]
+
+
 @pytest.mark.parametrize(
-    "change", [{"steps": 0}, {"save_every": 0}, {"validate_every": 0}, {"warm_up": -1}, {"seed": -1}]
+    "change",
+    [
+        {"accumulate": 0},
+        {"steps": 0},
+        {"save_every": 0},
+        {"validate_every": 0},
+        {"warm_up": -1},
+        {"seed": -1},
+        {"keep_last": -1},
+    ],
 )
 def test_numbers_that_make_no_sense_are_refused(change):
     with pytest.raises(SettingsError, match=f"loop.{next(iter(change))} must be at least"):
