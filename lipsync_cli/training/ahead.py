@@ -40,6 +40,18 @@ class StepTimes:
         return StepTimes(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
 
 
+class Clock:
+    """Seconds of training, those of the run before it was resumed included."""
+
+    def __init__(self, before: float) -> None:
+        self._zero = time.monotonic() - before
+
+    @property
+    def seconds(self) -> float:
+        """So far."""
+        return time.monotonic() - self._zero
+
+
 @dataclass(frozen=True, slots=True)
 class Drawn(Generic[Batch]):
     """A batch."""

@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from lipsync_cli.errors import DataError, LipsyncError, SettingsError
 from lipsync_cli.interfaces import Image
 from lipsync_cli.training import keeping, run_folder
-from lipsync_cli.training.ahead import Drawn, StepTimes, drawn_ahead
+from lipsync_cli.training.ahead import Clock, Drawn, StepTimes, drawn_ahead
 from lipsync_cli.training.board import Board, open_board
 from lipsync_cli.training.compute import Compute
 from lipsync_cli.training.curves import draw_curves
@@ -150,7 +150,7 @@ class Run(Generic[Batch]):
         state is kept). Of several processes the first one writes and reports.
         """
         start, compute = self._start(resume), self.stage.compute
-        clock = _Clock(run_folder.seconds_trained(self.folder))
+        clock = Clock(run_folder.seconds_trained(self.folder))
         with self._board(start) as board, drawn_ahead(self.stage.draw, self._numbers(start)) as batches:
             for step in range(start, self.settings.steps):
                 losses, times = self._step(batches, step)
@@ -282,17 +282,6 @@ class Run(Generic[Batch]):
         path = self.stage.save(self.folder, {"step": step, **(figures or {})})
         keeping.keep_last(path, step, self.settings.keep_last)
         return path
-
-
-class _Clock:
-    """Seconds of training, those of the run before it was resumed included."""
-
-    def __init__(self, before: float) -> None:
-        self._zero = time.monotonic() - before
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self._zero
 
 
 def rate_share(step: int, settings: LoopSettings) -> float:
