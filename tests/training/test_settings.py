@@ -139,7 +139,9 @@ def test_a_stage_that_a_set_does_not_have_is_refused():
 
 
 def test_an_unknown_stage_lists_those_that_there_are():
-    with pytest.raises(SettingsError, match="unknown stage 'gx': use one of avsyncnet, gs, gl, lip_reader"):
+    with pytest.raises(
+        SettingsError, match="unknown stage 'gx': use one of syncnet, avsyncnet, gs, gl, lip_reader"
+    ):
         resolve(asked("gx"), NOWHERE, None)
 
 
