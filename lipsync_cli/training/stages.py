@@ -110,11 +110,17 @@ def settings_file(stage: str, config: str) -> Path:
     """
     if config not in CONFIGS:
         return Path(config)
-    folder = Path(lipsync_cli.__file__).parent / "configs" / config
-    found = next((folder / name for name in _FILES[stage] if (folder / name).is_file()), None)
-    if found is None:
-        raise SettingsError(f"--config {config}: this set has no settings for stage {stage}")
-    return found
+    folder = Path(lipsync_cli.__file__).parent / "configs"
+    files = {
+        name: folder / name / file
+        for name in CONFIGS
+        for file in reversed(_FILES[stage])
+        if (folder / name / file).is_file()
+    }
+    if config not in files:
+        others = " or ".join(f"--config {name}" for name in files)
+        raise SettingsError(f"--config {config}: this set has no settings for stage {stage}: use {others}")
+    return files[config]
 
 
 def _lasting(network: str) -> str:

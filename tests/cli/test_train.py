@@ -390,6 +390,6 @@ def test_a_network_of_another_stage_that_is_missing_or_wrong_is_named(cache, tom
         assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("stage", ["default", "syncnet", ""])
+@pytest.mark.parametrize("stage", ["default", "sync", ""])
 def test_an_unknown_stage_is_wrong_usage(cache, tmp_path, stage):
     assert run(*arguments(stage, cache, tmp_path / "run")) == 2
