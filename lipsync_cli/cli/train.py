@@ -38,7 +38,10 @@ def train(
     data: Annotated[Path, typer.Option(help="A cache of `lipsync prepare`.")],
     out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, state, log, figures, samples.")],
     config: Annotated[
-        str | None, typer.Option(help="Settings: a TOML file, or one of default, small, paper.")
+        str | None,
+        typer.Option(
+            help="A TOML file, or one of default, small, paper, ablations/a to h, ablations/fr1 to fr3."
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting (repeatable).")
@@ -55,6 +58,10 @@ def train(
     lip_reader: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Trained by stage lip_reader (for the default generator)."),
+    ] = None,
+    syncnet: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Trained by stage syncnet, or Wav2Lip's (gl: setups A to G)."),
     ] = None,
     vgg: Annotated[
         str | None, typer.Option(metavar="FILE", help="VGG-19 or VGG-16 (for gs, gl of the paper).")
@@ -77,6 +84,7 @@ def train(
         "avsyncnet": avsyncnet,
         "silent_lip": silent_lip,
         "lip_reader": lip_reader,
+        "syncnet": syncnet,
         "vgg": vgg,
     }
     asked = AskedSettings(stage=stage, config=config, overrides=tuple(set_ or ()), flags=flags)

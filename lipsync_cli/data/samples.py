@@ -6,7 +6,7 @@ exactly the samples that it would have had.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Self
 
@@ -32,6 +32,8 @@ from lipsync_cli.speech.windows import MelWindows
 WINDOW = 5
 """Frames of one decision of a sync network."""
 _MEL_PER_DECIBEL = 0.08  # 8 units for 100 dB (`mel_spectrogram`)
+Hear = Callable[[Clip, Sequence[int]], Tensor]
+"""Clip and frames -> what is heard around each of them, [B, n_steps, width]."""
 NEIGHBOURS = 2
 """Frames on either side of a target that may not be its reference."""
 
@@ -116,7 +118,7 @@ class WindowBatch(Tensors):
     references: Tensor
     """[B, 3, S, S], the identity reference of each window, from another time of its clip."""
     mel: Tensor
-    """[B, 5, 1, 80, 16] around each target: what the generator hears."""
+    """[B, 5, 1, 80, 16] around each target: what the generator hears (or [B, 5, n_steps, width])."""
     sync_mel: Tensor
     """[B, 1, 80, 16] of the 0.2 s of the five: what the sync network hears."""
 
@@ -128,10 +130,12 @@ def draw_window_batch(
     *,
     picture: PictureAugmentation,
     voice: VoiceAugmentation,
+    hear: Hear | None = None,
 ) -> WindowBatch:
     """Five consecutive frames, their sound and one random identity reference (paper, sections 3.1 and 4).
 
-    Pictures and voice are changed alike within a window, its reference included.
+    Pictures and voice are changed alike within a window, its reference included. hear: what the generator
+    hears around frames instead of mel windows; it is as it is, whatever happens to the voice.
     """
     targets, references, heard, sync_heard = [], [], [], []
     for _ in range(sampling.n_windows):
@@ -145,7 +149,10 @@ def draw_window_batch(
         references.append(crops[WINDOW])
         mel = augment_voice(clip.read("mel"), rng, voice, per_decibel=_MEL_PER_DECIBEL, floor=SILENCE)
         windows = MelWindows(mel)
-        heard.append(windows.around([frame / FRAMES_PER_SECOND for frame in window]))
+        if hear is None:
+            heard.append(windows.around([frame / FRAMES_PER_SECOND for frame in window]))
+        else:
+            heard.append(hear(clip, window))
         sync_heard.append(windows.starting([start / FRAMES_PER_SECOND])[0])
     return WindowBatch(
         targets=torch.stack(targets),

@@ -41,6 +41,18 @@ class AudioEncoderSettings:
             raise SettingsError("audio encoder: widths, depths and strides need one number for each stage")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureSettings:
+    """Numbers of `FeatureProjection`; the defaults fit the speech embedding, 10 steps of 40 ms."""
+
+    n_steps: int = 10
+    """Steps around a frame."""
+    width: int = 384
+    """Numbers of one step; 768 in Wav2Vec2's base network."""
+    hidden: int = 256
+    """Units between."""
+
+
 class SqueezeExcitation(nn.Module):
     """Weighs channels by what the whole picture holds."""
 
@@ -144,3 +156,24 @@ class FrozenAudioEncoder(AudioEncoder):
     def forward(self, mel: Tensor) -> Tensor:
         """As `AudioEncoder`, without gradients."""
         return super().forward(mel)
+
+
+class FeatureProjection(nn.Module):
+    """In the place of E_A (setup C of table 2): what a frozen speech network said, brought to its length.
+
+    The features are computed beforehand; only this projection learns.
+    """
+
+    def __init__(self, settings: FeatureSettings, outputs: int) -> None:
+        super().__init__()
+        self.normalise = nn.BatchNorm1d(settings.width, affine=False)
+        self.layers = nn.Sequential(
+            nn.Linear(settings.n_steps * settings.width, settings.hidden),
+            nn.ReLU(),
+            nn.Linear(settings.hidden, outputs),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, n_steps, width] -> [B, outputs], neither rectified nor normalised."""
+        x = self.normalise(features.flatten(0, 1)).unflatten(0, features.shape[:2])
+        return cast(Tensor, self.layers(x.flatten(1)))

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lipsync_cli.errors import SettingsError
-from lipsync_cli.models.audio_encoder import AudioEncoder, AudioEncoderSettings, FrozenAudioEncoder
+from lipsync_cli.models.audio_encoder import (
+    AudioEncoder,
+    AudioEncoderSettings,
+    FeatureProjection,
+    FeatureSettings,
+    FrozenAudioEncoder,
+)
 from lipsync_cli.models.blocks import FDBlock, FEBlock
 
 
@@ -30,8 +37,18 @@ class UNetSettings:
     """The audio encoder E_A, the same as in the AVSyncNet that its weights come from."""
     frozen_speech: bool = True
     """E_A keeps the weights that it is given (the paper). False: it learns with the generator (setup A)."""
+    listens: Literal["mel", "speech_embedding", "features"] = "mel"
+    """mel: through E_A. speech_embedding: to that of the default networks. features: to those of any other
+    frozen speech network, from files (setup C: Wav2Vec2); both through a projection that learns."""
+    features: FeatureSettings = field(default_factory=FeatureSettings)
+    """What that projection takes."""
 
     def __post_init__(self) -> None:
+        if self.listens != "mel" and not self.frozen_speech:
+            raise SettingsError(
+                f"face generator: frozen_speech = false lets E_A learn, but with listens = '{self.listens}' "
+                "there is none: leave one of them out"
+            )
         if len(self.widths) != len(self.strides):
             raise SettingsError("face generator: widths and strides need one number for each block")
         if math.prod(self.strides) != self.image_size:
@@ -76,7 +93,6 @@ class UNetFaceGenerator(nn.Module):
     """
 
     n_references = 1
-    hears = "mel"
     scalable = False
 
     def __init__(self, settings: UNetSettings) -> None:
@@ -85,8 +101,14 @@ class UNetFaceGenerator(nn.Module):
         self.image_size = settings.image_size
         self.identity_encoder = FaceEncoder(settings)
         self.pose_encoder = FaceEncoder(settings)
-        encoder = FrozenAudioEncoder if settings.frozen_speech else AudioEncoder
-        self.audio_encoder = encoder(settings.speech)
+        self.hears: str = settings.listens
+        self.audio_encoder: nn.Module
+        if settings.listens != "mel":
+            self.audio_encoder = FeatureProjection(settings.features, settings.speech.outputs)
+        elif settings.frozen_speech:
+            self.audio_encoder = FrozenAudioEncoder(settings.speech)
+        else:
+            self.audio_encoder = AudioEncoder(settings.speech)
         deepest = settings.widths[-1]
         self.fuse = nn.Sequential(
             nn.Conv2d(2 * deepest, deepest, 1, bias=False), nn.BatchNorm2d(deepest), nn.ReLU(inplace=True)
@@ -108,7 +130,7 @@ class UNetFaceGenerator(nn.Module):
     def forward(self, speech: Tensor, references: Tensor, pose: Tensor) -> Tensor:
         """speech [B, 1, 80, 16], references [B, 1, 3, S, S], pose [B, 3, S, S] -> whole faces [B, 3, S, S].
 
-        Mel in [-4, 4]; pictures in [0, 1], the pose's lower half zero.
+        Mel in [-4, 4], or features [B, n_steps, width]; pictures in [0, 1], the pose's lower half zero.
         """
         identity = self.identity_encoder(references[:, 0])
         posed = self.pose_encoder(pose)

@@ -71,6 +71,8 @@ class Talker:
     """What is heard of digital silence around one frame, [...]."""
     silenced: Callable[[Tensor], Tensor] = lambda picture: picture
     """What is done to the first reference [3, S, S] before the generator sees it (the paper: G_S)."""
+    finish: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] = lambda faces: faces
+    """What is done to the generated faces [N, S, S, 3] afterwards (the paper: restoration)."""
 
     def references(self, closed: Image, opened: Image) -> Tensor:
         """As many as the generator takes, the closed mouth first: [R, 3, S, S]."""
@@ -90,7 +92,7 @@ class Talker:
             shown = references[None].expand(len(pose), -1, -1, -1, -1)
             with self.compute.autocast():
                 faces = self.generator(heard.to(device), shown.to(device), pose.to(device))
-            pieces.append(to_image(faces))
+            pieces.append(self.finish(to_image(faces)))
         return np.concatenate(pieces)
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lipsync_cli.data.augment import PictureAugmentation, VoiceAugmentation
 from lipsync_cli.data.corpus import Corpus, CorpusSettings, step_rng
+from lipsync_cli.data.features import FeatureFiles
 from lipsync_cli.data.samples import WindowBatch, WindowSampling, draw_window_batch
 from lipsync_cli.errors import SettingsError
 from lipsync_cli.interfaces import Image
@@ -24,12 +28,11 @@ from lipsync_cli.models.face_generator import UNetFaceGenerator, UNetSettings
 from lipsync_cli.regions import mask_lower_half
 from lipsync_cli.registry.checkpoint import save_checkpoint
 from lipsync_cli.settings import to_mapping
-from lipsync_cli.speech.mel import silent_mel
-from lipsync_cli.speech.windows import MelWindows
 from lipsync_cli.training.compute import Compute
-from lipsync_cli.training.figures import FaceFigures, Look, Talker, hear_mel, measure_clip, sample_sheet
+from lipsync_cli.training.figures import FaceFigures, Look, Talker, measure_clip, sample_sheet
 from lipsync_cli.training.film import Film, sample_films
-from lipsync_cli.training.loop import LoopSettings, rate_share, set_rate
+from lipsync_cli.training.hearing import Hearing
+from lipsync_cli.training.loop import LoopSettings, follow, rate_share, set_rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,15 +54,40 @@ class GeneratorTraining:
     coefficients: Coefficients = SILENT_LIP
     rate: float = 1e-4
     """Learning rate of both Adam (0.5, 0.999), generator's and discriminator's."""
+    clip: float = 0.0
+    """Largest norm of the generator's gradient; 0: any (the paper names none)."""
+    average: float = 0.0
+    """Decay of a moving average of the generator's weights, which is then what is measured and saved; 0:
+    none (the paper names none)."""
+    features: FeatureFiles = field(default_factory=FeatureFiles)
+    """Where network.listens is 'features'."""
+
+    def __post_init__(self) -> None:
+        if self.clip < 0 or not 0 <= self.average < 1:
+            raise SettingsError("clip must be 0 or more, and average at least 0 and below 1")
+        if self.network.listens != "mel" and self.voice.probability > 0:
+            raise SettingsError(
+                f"voice.probability changes mels, but network.listens is '{self.network.listens}', which is "
+                "made beforehand: set voice.probability = 0"
+            )
+        if self.network.listens == "features" and self.features.folder is None:
+            raise SettingsError("network.listens = 'features' needs features.folder (see data/features.py)")
 
 
 @dataclass(frozen=True)
 class Judges:
-    """Frozen networks that a generator is trained with."""
+    """Frozen networks that a generator is trained and measured with."""
 
-    avsyncnet: AVSyncNet
+    avsyncnet: AVSyncNet | None
+    """Whose audio encoder the generator hears through; None where it has one of its own."""
     vgg: nn.Module | None = None
     """Pictures -> maps; None where L_per and L_at have coefficient 0."""
+    sync: nn.Module | None = None
+    """The `SyncScorer` of the sync loss; None: the AVSyncNet."""
+    hearing: Hearing = field(default_factory=Hearing)
+    """What the generator hears."""
+    restore: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] = lambda faces: faces
+    """What is done to generated faces [N, S, S, 3] before they are measured and shown."""
 
 
 @dataclass(frozen=True)
@@ -99,17 +127,26 @@ class GeneratorStage(ABC):
         self.settings = settings
         self.compute = compute
         self.look = look
-        self.avsyncnet = compute.freeze(judges.avsyncnet)
+        self.hearing = judges.hearing
+        self.restore = judges.restore
+        self.sync_network = judges.sync or judges.avsyncnet
+        if self.sync_network is not None:
+            self.sync_network = compute.freeze(self.sync_network)
         self.vgg = None if judges.vgg is None else compute.freeze(judges.vgg)
         self.generator = UNetFaceGenerator(settings.network)
-        if settings.network.frozen_speech:
+        if hears_through_avsyncnet(settings):
             _copy_audio_encoder(judges.avsyncnet, self.generator)
         self.generator = compute.place(self.generator)
         self.discriminator = compute.place(Discriminator(settings.discriminator))
-        self.networks: Mapping[str, nn.Module] = {
+        self.networks: dict[str, nn.Module] = {
             "generator": self.generator,
             "discriminator": self.discriminator,
         }
+        self.shown_generator = self.generator
+        """What is measured and saved."""
+        if settings.average:
+            self.shown_generator = copy.deepcopy(self.generator).requires_grad_(False)
+            self.networks["average"] = self.shown_generator
         learning = [weight for weight in self.generator.parameters() if weight.requires_grad]
         self.generator_optimizer = torch.optim.Adam(learning, lr=settings.rate, betas=(0.5, 0.999))
         self.discriminator_optimizer = torch.optim.Adam(
@@ -133,6 +170,7 @@ class GeneratorStage(ABC):
             settings.sampling,
             picture=settings.picture,
             voice=settings.voice,
+            hear=self.hearing.around,
         )
 
     def train(self, batch: WindowBatch, step: int) -> dict[str, float]:
@@ -150,7 +188,10 @@ class GeneratorStage(ABC):
             features = _once(self.vgg)
             terms = self.terms(Shown(generated, targets, references, batch.sync_mel, features))
         loss = total_loss(terms, self.settings.coefficients)
-        self.compute.update(loss.total, self.generator_optimizer)
+        changed = self.compute.update(loss.total, self.generator_optimizer, clip=self.settings.clip)
+        if changed and self.settings.average:
+            decay = min(self.settings.average, (1 + step) / (10 + step))
+            follow(self.shown_generator, self.generator, decay)
         losses = dict(loss.terms)
         if self.settings.coefficients.gan:
             losses["discriminator"] = self._train_discriminator(generated.detach(), targets)
@@ -183,7 +224,14 @@ class GeneratorStage(ABC):
             with torch.no_grad(), self.compute.autocast():
                 return self.identity(picture[None].to(self.compute.device))[0].float().cpu()
 
-        return Talker(self.generator, self.compute, hear_mel, silent_window(), silenced)
+        return Talker(
+            self.shown_generator,
+            self.compute,
+            self.hearing.whole,
+            self.hearing.silence,
+            silenced,
+            self.restore,
+        )
 
     def validate(self) -> dict[str, float]:
         """Mean figures over the validation clips, each dubbed with its own speech."""
@@ -203,18 +251,13 @@ class GeneratorStage(ABC):
         path = folder / self.file_name
         save_checkpoint(
             path,
-            self.generator,
+            self.shown_generator,
             architecture="unet",
             settings=to_mapping(self.settings.network),
             extra=facts,
             half=True,
         )
         return path
-
-
-def silent_window() -> Tensor:
-    """What a generator hears of digital silence around a frame: mel [1, 80, 16]."""
-    return MelWindows(silent_mel(1)).around([0.0])[0]
 
 
 def _once(vgg: nn.Module | None) -> Features:
@@ -231,8 +274,15 @@ def _once(vgg: nn.Module | None) -> Features:
     return look
 
 
-def _copy_audio_encoder(avsyncnet: AVSyncNet, generator: UNetFaceGenerator) -> None:
+def hears_through_avsyncnet(settings: GeneratorTraining) -> bool:
+    """Whether the generator's audio encoder is the AVSyncNet's, frozen."""
+    return settings.network.listens == "mel" and settings.network.frozen_speech
+
+
+def _copy_audio_encoder(avsyncnet: AVSyncNet | None, generator: UNetFaceGenerator) -> None:
     """E_A, frozen (section 3.1), with the weights that it has in the AVSyncNet."""
+    if avsyncnet is None:
+        raise SettingsError("a generator with a frozen audio encoder needs the AVSyncNet that it comes from")
     own, given = to_mapping(generator.settings.speech), to_mapping(avsyncnet.settings.speech)
     different = [key for key in own if own[key] != given[key]]
     if different:

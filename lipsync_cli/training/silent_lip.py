@@ -19,6 +19,7 @@ class SilentLipTraining(GeneratorTraining):
     """Of eq. 5. No sync and no triplet loss: so silence closes the lips."""
 
     def __post_init__(self) -> None:
+        GeneratorTraining.__post_init__(self)
         unknown = [name for name in ("sync", "triplet") if getattr(self.coefficients, name)]
         if unknown:
             raise SettingsError(

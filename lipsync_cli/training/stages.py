@@ -21,6 +21,8 @@ from lipsync_cli.training.warping import WarpingTraining
 STAGES = ("syncnet", "avsyncnet", "gs", "gl", "lip_reader")
 CONFIGS = ("default", "small", "paper")
 """Sets of settings files that come with the program."""
+ABLATIONS = tuple(f"ablations/{name}" for name in (*"abcdefgh", "fr1", "fr2", "fr3"))
+"""Setups of table 2, for stage gl."""
 
 Settings = (
     SyncNetTraining
@@ -100,17 +102,46 @@ def _mapping(
         mapping = {"recipe": earlier.recipe, **earlier.settings}
         return str(folder), override(mapping, asked.overrides)
     path = settings_file(asked.stage, asked.config or "default")
-    return str(path), override(read_toml(path), asked.overrides)
+    return str(path), _on_its_base(asked.stage, override(read_toml(path), asked.overrides), str(path))
+
+
+def _on_its_base(stage: str, mapping: dict[str, object], where: str) -> dict[str, object]:
+    """The settings laid over those of the set or file that their key `base` names, if they have one.
+
+    Raises SettingsError when bases go round in a circle.
+    """
+    seen: list[str] = []
+    while (base := mapping.pop("base", None)) is not None:
+        path = settings_file(stage, str(base))
+        if str(path) in seen:
+            raise SettingsError(f"{where}: base = '{base}' comes back to itself: take it out")
+        seen.append(str(path))
+        mapping = _laid_over(read_toml(path), mapping)
+    return mapping
+
+
+def _laid_over(below: Mapping[str, object], above: Mapping[str, object]) -> dict[str, object]:
+    """Tables are joined, everything else is replaced; the base of what is below stays to be followed."""
+    result = dict(below)
+    for key, value in above.items():
+        under = result.get(key)
+        both = isinstance(value, Mapping) and isinstance(under, Mapping)
+        result[key] = _laid_over(under, value) if both else value  # type: ignore[arg-type]
+    return result
 
 
 def settings_file(stage: str, config: str) -> Path:
-    """The file of one of `CONFIGS` for a stage, or the file that `config` names.
+    """The file of one of `CONFIGS` for a stage, of one of `ABLATIONS`, or the file that `config` names.
 
     Raises SettingsError when the set has none for the stage.
     """
+    folder = Path(lipsync_cli.__file__).parent / "configs"
+    if config in ABLATIONS:
+        if stage != "gl":
+            raise SettingsError(f"--config {config}: table 2 is about stage gl, not {stage}")
+        return folder / f"{config}.toml"
     if config not in CONFIGS:
         return Path(config)
-    folder = Path(lipsync_cli.__file__).parent / "configs"
     files = {
         name: folder / name / file
         for name in CONFIGS

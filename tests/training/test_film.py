@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lipsync_cli.assembly_training import write_film
+from lipsync_cli.assembly_judging import write_film
 from lipsync_cli.data.layout import open_cache
 from lipsync_cli.media.audio import load_waveform
 from lipsync_cli.media.reader import VideoReader

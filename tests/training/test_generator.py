@@ -14,7 +14,8 @@ from lipsync_cli.losses.triplet import adaptive_triplet_loss
 from lipsync_cli.models.face_generator import UNetFaceGenerator
 from lipsync_cli.regions import lower_half, mask_lower_half
 from lipsync_cli.registry.checkpoint import load_network
-from lipsync_cli.training.generator import Shown, silent_window
+from lipsync_cli.training.generator import Shown
+from lipsync_cli.training.hearing import silent_window
 from lipsync_cli.training.silent_lip import SilentLipTraining
 from lipsync_cli.training.talking_face import TalkingFaceTraining
 
@@ -73,17 +74,17 @@ def test_the_vgg_looks_at_each_picture_once(stages):
 @ROLES
 def test_the_audio_encoder_is_that_of_the_avsyncnet_and_stays_so(stages, role):
     stage = stages.build(role)
-    expected = tensors(stage.avsyncnet.audio_encoder)
+    expected = tensors(stage.sync_network.audio_encoder)
     train(stage, 2)
     assert changed(stage.generator.audio_encoder, expected) == set()
-    assert changed(stage.avsyncnet.audio_encoder, expected) == set()
+    assert changed(stage.sync_network.audio_encoder, expected) == set()
 
 
 def test_an_audio_encoder_that_is_not_frozen_learns_from_scratch(stages):
     """Setup A."""
     stage = stages.build("gl", "network.frozen_speech=false")
     before = tensors(stage.generator.audio_encoder)
-    assert changed(stage.avsyncnet.audio_encoder, before)
+    assert changed(stage.sync_network.audio_encoder, before)
     train(stage, 2)
     assert "conv1.weight" in changed(stage.generator.audio_encoder, before)
 
@@ -100,7 +101,7 @@ def test_everything_else_of_generator_and_discriminator_learns(stages, role):
 
 def test_frozen_judges_do_not_change_not_even_their_statistics(stages):
     stage = stages.build("gl")
-    frozen = (stage.avsyncnet, stage.silent_lip, stage.vgg)
+    frozen = (stage.sync_network, stage.silent_lip, stage.vgg)
     before = [tensors(network) for network in frozen]
     train(stage, 2)
     assert [changed(network, kept) for network, kept in zip(frozen, before, strict=True)] == [set()] * 3
@@ -144,7 +145,7 @@ def test_sync_and_triplet_terms_are_those_of_the_losses(stages):
     mel = stage.draw(0).sync_mel
     terms = stage.terms(Shown(*pictures, mel, stage.vgg))
     lips = [lower_half(one).unflatten(0, (2, 5)) for one in pictures]
-    scores = sync_scores(stage.avsyncnet, mel, generated=lips[0], target=lips[1], reference=lips[2])
+    scores = sync_scores(stage.sync_network, mel, generated=lips[0], target=lips[1], reference=lips[2])
     torch.testing.assert_close(terms["sync"], stabilized_sync_loss(scores))
     torch.testing.assert_close(terms["triplet"], adaptive_triplet_loss(stage.vgg, *pictures))
     assert terms["pixel"].item() == pytest.approx((pictures[0] - pictures[1]).abs().mean().item())
