@@ -1,4 +1,4 @@
-"""Names and settings -> preparations and trainings ready to start: the composition root beside `assembly`."""
+"""Names and settings -> trainings ready to start: the composition root beside `assembly`."""
 
 from __future__ import annotations
 
@@ -17,20 +17,13 @@ from lipsync_cli.assembly_judging import (
     speech_embedding,
     write_film,
 )
-from lipsync_cli.data.corpora.folder import list_clips
 from lipsync_cli.data.corpus import Corpus
-from lipsync_cli.data.cut import Tools
 from lipsync_cli.data.layout import CacheSettings, Clip, open_cache
-from lipsync_cli.data.prepare import Outcome, prepare
 from lipsync_cli.device import resolve_device
 from lipsync_cli.errors import DataError, SettingsError
-from lipsync_cli.faces.detector import FullRangeDetector
-from lipsync_cli.faces.landmarks import MeshLandmarks
 from lipsync_cli.models.face_generator import UNetFaceGenerator
 from lipsync_cli.models.lip_reader import LipReader
-from lipsync_cli.registry.store import find_for_role
 from lipsync_cli.settings import from_mapping, to_mapping
-from lipsync_cli.speech.windows import SpeechEmbeddingWindows
 from lipsync_cli.training.avsyncnet import AVSyncNetStage, AVSyncNetTraining
 from lipsync_cli.training.board import require_tensorboard
 from lipsync_cli.training.compute import Compute, training_precision
@@ -45,33 +38,6 @@ from lipsync_cli.training.talking_face import TalkingFaceStage, TalkingFaceTrain
 from lipsync_cli.training.warping import WarpingStage, WarpingTraining
 
 _LOG = logging.getLogger(__name__)
-
-
-def prepare_folder(
-    folder: Path, cache: Path, *, image_size: int, workers: int
-) -> tuple[int, Iterator[Outcome]]:
-    """All videos of a folder -> how many they are, and what becomes of each (`data.prepare`).
-
-    Raises DataError when there is no video, SettingsError for an image_size that cannot be, WeightsError when
-    a network of the preparation is missing.
-    """
-    settings = CacheSettings(image_size=image_size)
-    sources = list_clips(folder)
-    for role in ("face_detector", "face_landmarks", "speech_embedding"):
-        find_for_role(role)
-    return len(sources), prepare(sources, cache, preparation_tools, settings=settings, workers=workers)
-
-
-def preparation_tools() -> Tools:
-    """The networks of the preparation; called by name in each worker process."""
-    embedding = speech_embedding()
-    return Tools(
-        detector=FullRangeDetector(find_for_role("face_detector")),
-        finder=MeshLandmarks(find_for_role("face_landmarks")),
-        speech_steps=lambda log_mel, n_frames: (
-            SpeechEmbeddingWindows(log_mel, embedding.steps).grid(n_frames).numpy()
-        ),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

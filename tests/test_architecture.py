@@ -39,11 +39,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": BASE | {"data", "models", "losses", "registry", "speech"},
     "evaluation": BASE | {"data", "metrics", "media", "speech", "faces"},
     "assembly": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS | {"assembly_networks", "assembly_speakers"},
+    "assembly_preparation": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS,
     "assembly_speakers": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS,
     "assembly_networks": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS,
     "assembly_judging": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS | {"assembly_networks"},
     "assembly_training": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS | {"assembly_judging"},
-    "cli": {"assembly", "assembly_networks", "assembly_training", "registry", "errors", "settings"} | JOBS,
+    "cli": {"assembly", "assembly_networks", "assembly_preparation", "assembly_training"}
+    | {"registry", "errors", "settings"}
+    | JOBS,
 }
 """Part of the package -> the other parts that it may import, at the top of a file or inside a function."""
 

@@ -1,10 +1,10 @@
-"""`lipsync prepare`: from a folder of videos to the cache that training reads."""
+"""`lipsync prepare`: from a corpus to the cache that training reads."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,20 +18,43 @@ def register(app: typer.Typer) -> None:
 
 
 def prepare(
-    folder: Annotated[Path, typer.Argument(help="Videos of talking people: FOLDER/SPEAKER/CLIP.mp4.")],
+    source: Annotated[Path, typer.Argument(help="Folder of the corpus, e.g. SOURCE/SPEAKER/CLIP.mp4.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the cache.")],
+    corpus: Annotated[
+        Literal["folder", "grid", "hdtf", "lrs2", "lrw"],
+        typer.Option(help="Whose layout the folder has; 'folder': any videos."),
+    ] = "folder",
+    split: Annotated[
+        str | None, typer.Option(help="Only these clips: a split of the corpus, or the path of a list.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one for each core.")] = None,
     image_size: Annotated[int, typer.Option(help="Pixels of a face's side.")] = 96,
+    offsets: Annotated[
+        Literal["off", "measure", "correct"],
+        typer.Option(help="AV offset of each clip: measure it, and correct it where it is certain."),
+    ] = "correct",
+    sync_network: Annotated[
+        str | None, typer.Option(help="AVSyncNet that measures offsets: a name or a file.")
+    ] = None,
 ) -> None:
-    """Cut faces out of the videos of FOLDER and store them with what is heard, for `lipsync train`.
+    """Cut faces out of the videos of SOURCE and store them with what is heard, for `lipsync train`.
 
-    Stopped and started again, it goes on where it was. Clips without a face or sound are left out;
-    CACHE/log.jsonl says why (remove it to try them again).
+    Stopped and started again, it goes on where it was. Clips without a face or sound, and those whose sound
+    belongs to something else, are left out; CACHE/log.jsonl says why (remove it to try them again).
     """
-    from lipsync_cli.assembly_training import prepare_folder
+    from lipsync_cli.assembly_preparation import PrepareJob, prepare_corpus
 
-    n_clips, outcomes = prepare_folder(
-        folder, output, image_size=image_size, workers=workers or os.cpu_count() or 1
+    n_clips, outcomes = prepare_corpus(
+        PrepareJob(
+            source=source,
+            cache=output,
+            corpus=corpus,
+            split=split,
+            image_size=image_size,
+            offsets=offsets,
+            sync_network=sync_network,
+            workers=workers or os.cpu_count() or 1,
+        )
     )
     reasons = []
     n_done = 0
@@ -47,6 +70,6 @@ def prepare(
         raise
     log = output / "log.jsonl"
     if len(reasons) == n_clips:
-        raise DataError(f"{folder}: none of its {n_clips} clips can be used, see {log} ({reasons[0]})")
+        raise DataError(f"{source}: none of its {n_clips} clips can be used, see {log} ({reasons[0]})")
     left_out = f"{len(reasons)} left out (see {log})" if reasons else "none left out"
     console.result(f"{n_clips} clips: {n_clips - len(reasons)} prepared, {left_out}")

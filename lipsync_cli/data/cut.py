@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,12 +10,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lipsync_cli.data.corpora.source import SourceClip
 from lipsync_cli.data.layout import FRAMES_PER_SECOND, CacheSettings, ClipArrays
 from lipsync_cli.errors import DataError
 from lipsync_cli.faces.crop import crop_face, points_in_crop
 from lipsync_cli.faces.landmarks import opening, yaw
 from lipsync_cli.faces.track import FaceTracker, Observation, build_track
-from lipsync_cli.interfaces import Box, FaceDetector, Frame, FrameStream, LandmarkFinder, Landmarks, Waveform
+from lipsync_cli.interfaces import (
+    Box,
+    FaceDetector,
+    Frame,
+    FrameStream,
+    LandmarkFinder,
+    Landmarks,
+    VideoInfo,
+    Waveform,
+)
 from lipsync_cli.media.audio import load_waveform
 from lipsync_cli.media.reader import VideoReader
 from lipsync_cli.speech.embedding_mel import embedding_mel
@@ -32,25 +43,122 @@ class Tools:
     finder: LandmarkFinder
     speech_steps: Callable[[NDArray[np.float32], int], NDArray[np.float32]]
     """(log mel [T, 32], N frames) -> steps of the speech embedding [N + 9, 384]."""
+    offset: Callable[[ClipArrays], tuple[int, float]] | None = None
+    """AV offset of a clip in frames (picture at t matches sound at t + offset) and its confidence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipFacts:
+    """What is worth knowing of a prepared clip besides its arrays."""
+
+    rate: float
+    """Frames a second of the video."""
+    face_width: float
+    """Median pixels of the face's box in the video."""
+    offset: int | None = None
+    """Frames, before any correction: picture at t matches sound at t + offset / 25 s. None: not measured."""
+    confidence: float | None = None
+    """Of the offset: score at the best offset above the median of all."""
+    corrected: bool = False
+    """The sound was moved by the offset."""
+
+
+LARGEST_OFFSET = 12
+"""Frames: a clip that fits best at a larger offset belongs to another sound."""
+LEAST_CONFIDENCE = 0.07
+"""An offset that is less certain is not corrected (real clips: 0.09 to 0.35; chance: up to 0.05)."""
+FEWEST_FOR_OFFSET = 50
+"""Frames of a clip that is long enough for offsets of 15 frames to either side to mean something."""
 
 
 def prepare_clip(path: Path, tools: Tools, settings: CacheSettings) -> ClipArrays:
-    """The longest run of one face in a video, as a clip.
+    """The longest run of one face in a video, as a clip; errors as `prepare_source`."""
+    return prepare_source(SourceClip(path, "", ""), tools, settings)[0]
 
-    Raises MediaError for an unreadable file and DataError when no run is at least a second long.
+
+def prepare_source(source: SourceClip, tools: Tools, settings: CacheSettings) -> tuple[ClipArrays, ClipFacts]:
+    """The longest run of one face in a clip of a corpus.
+
+    Raises MediaError for an unreadable file and DataError when no run is at least a second long, or its sound
+    is of something else (see `LARGEST_OFFSET`).
     """
-    waveform = load_waveform(path, settings.sample_rate)
-    stream = VideoReader(path)
+    waveform = load_waveform(source.path, settings.sample_rate)
+    stream = _stream_of(source)
     tracked = _track(stream, tools)
-    times = _grid(tracked.times[0], min(tracked.times[-1] + 1 / FRAMES_PER_SECOND, waveform.duration))
+    end = min(tracked.times[-1] + 1 / FRAMES_PER_SECOND, waveform.duration)
+    times = _grid(tracked.times[0], end)
     if len(times) < SHORTEST:
-        raise DataError(f"{path}: {len(times)} frames with a face and sound, fewer than {SHORTEST}")
+        raise DataError(f"{source.path}: {len(times)} frames with a face and sound, fewer than {SHORTEST}")
     # Half a frame of tolerance: the frame that is shown in the middle of the grid's step.
     nearest = np.searchsorted(tracked.times, times + 0.5 / FRAMES_PER_SECOND, side="right") - 1
     nearest = nearest.clip(0, len(tracked.times) - 1)
     start = round(float(times[0]) * settings.sample_rate)
     sound = replace(waveform, samples=waveform.samples[start:])
-    return _assemble(_cut(stream, tracked, nearest, settings.image_size), tracked, nearest, sound, tools)
+    crops = _cut(stream, tracked, nearest, settings.image_size)
+    arrays = _assemble(crops, tracked, nearest, sound, tools)
+    facts = ClipFacts(
+        rate=float(stream.info.rate), face_width=float(np.median(tracked.boxes[:, 2] - tracked.boxes[:, 0]))
+    )
+    if settings.offsets == "off" or tools.offset is None or len(nearest) < FEWEST_FOR_OFFSET:
+        return arrays, facts
+    offset, confidence = tools.offset(arrays)
+    facts = replace(facts, offset=offset, confidence=confidence)
+    if settings.offsets == "measure" or confidence < LEAST_CONFIDENCE or offset == 0:
+        return arrays, facts
+    if abs(offset) > LARGEST_OFFSET:
+        raise DataError(
+            f"{source.path}: lips and sound fit best {offset} frames apart (confidence {confidence:.2f}), "
+            f"more than {LARGEST_OFFSET}: the sound is of something else"
+        )
+    moved, part = _moved(sound, offset, len(nearest), settings.sample_rate)
+    return _assemble(crops[part], tracked, nearest[part], moved, tools), replace(facts, corrected=True)
+
+
+def _moved(sound: Waveform, offset: int, n_frames: int, sample_rate: int) -> tuple[Waveform, slice]:
+    """The sound moved by an offset in frames against the picture, and the frames that still have both."""
+    if offset > 0:  # it comes late: begin later in it
+        n_samples = round(offset * sample_rate / FRAMES_PER_SECOND)
+        return replace(sound, samples=sound.samples[n_samples:]), slice(0, n_frames - offset)
+    return sound, slice(-offset, n_frames)
+
+
+def _stream_of(source: SourceClip) -> FrameStream:
+    """The part of the video that the clip is."""
+    whole = VideoReader(source.path)
+    if source.start <= 0 and math.isinf(source.end) and source.region is None:
+        return whole
+    return _Part(whole, source)
+
+
+class _Part:
+    """A stretch of time and a region of a stream, with its indices and times."""
+
+    def __init__(self, whole: FrameStream, source: SourceClip) -> None:
+        self._whole = whole
+        self._source = source
+
+    @property
+    def info(self) -> VideoInfo:
+        """Of the whole."""
+        return self._whole.info
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in self._whole:
+            if frame.time >= self._source.end:
+                return
+            if frame.time >= self._source.start:
+                yield replace(frame, image=self._region(frame.image))
+
+    def _region(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        region = self._source.region
+        if region is None:
+            return image
+        height, width = image.shape[:2]
+        x0, x1 = (min(max(round(x * height), 0), width) for x in (region.x0, region.x1))
+        y0, y1 = (min(max(round(y * height), 0), height) for y in (region.y0, region.y1))
+        if x1 - x0 < 2 or y1 - y0 < 2:
+            raise DataError(f"{self._source.path}: its annotated region lies outside of the picture")
+        return np.ascontiguousarray(image[y0:y1, x0:x1])
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,8 @@ class CacheSettings:
     """Pixels of a crop's side."""
     sample_rate: int = 16000
     """Hz of the sound that the mel and the speech embedding are made from."""
+    offsets: Literal["off", "measure", "correct"] = "off"
+    """AV offset of each clip: measured, and corrected in the sound where it is certain, or left alone."""
     version: int = 1
     """Layout of the cache."""
 

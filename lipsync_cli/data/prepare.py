@@ -17,10 +17,11 @@ from pathlib import Path
 import cv2
 import torch
 
-from lipsync_cli.data.corpora.folder import SourceClip
-from lipsync_cli.data.cut import Tools, prepare_clip
+from lipsync_cli.data.corpora.source import SourceClip
+from lipsync_cli.data.cut import ClipFacts, Tools, prepare_source
 from lipsync_cli.data.layout import CacheSettings, clip_path, remove_parts, start_cache, write_clip
 from lipsync_cli.errors import DataError, LipsyncError
+from lipsync_cli.settings import to_mapping
 
 LOG = "log.jsonl"
 """One line for each clip: what became of it."""
@@ -35,6 +36,8 @@ class Outcome:
     """0 where it was left out, or prepared by an earlier run."""
     reason: str
     """Empty when it was prepared, else why it was left out."""
+    facts: ClipFacts | None = None
+    """Of a clip that was prepared now."""
 
 
 def prepare(
@@ -57,7 +60,7 @@ def prepare(
     remembered = _left_out_before(cache / LOG)
     todo = []
     for source in sources:
-        reason = remembered.get(_state_of(source.path))
+        reason = remembered.get((_state_of(source.path), source.name))
         if clip_path(cache, source.speaker, source.name).is_file():
             yield Outcome(source, 0, "")
         elif reason:
@@ -94,6 +97,9 @@ def _note(log: Path, outcome: Outcome) -> None:
         "left_out": outcome.reason,
         "size": state.size,
         "modified": state.modified,
+        "speaker": outcome.source.speaker,
+        "name": outcome.source.name,
+        "facts": None if outcome.facts is None else to_mapping(outcome.facts),
     }
     try:
         with log.open("a", encoding="utf-8") as file:
@@ -102,9 +108,9 @@ def _note(log: Path, outcome: Outcome) -> None:
         raise DataError(f"{log}: cannot write the log: {error.strerror}") from error
 
 
-def _left_out_before(log: Path) -> Mapping[_FileState, str]:
-    """File -> reason, of the clips that earlier runs left out."""
-    found: dict[_FileState, str] = {}
+def _left_out_before(log: Path) -> Mapping[tuple[_FileState, str], str]:
+    """File and name of the clip -> reason, of those that earlier runs left out."""
+    found: dict[tuple[_FileState, str], str] = {}
     try:
         lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
     except OSError as error:
@@ -116,7 +122,7 @@ def _left_out_before(log: Path) -> Mapping[_FileState, str]:
             continue  # the last line of a run that was killed
         state = _FileState(entry["path"], entry.get("size", -1), entry.get("modified", -1))
         if state.size >= 0:
-            found[state] = entry["left_out"]
+            found[state, entry.get("name", Path(entry["path"]).stem)] = entry["left_out"]
     return found
 
 
@@ -142,11 +148,11 @@ def _work(source: SourceClip, cache: Path, settings: CacheSettings) -> Outcome:
 def _prepared(source: SourceClip, tools: Tools, cache: Path, settings: CacheSettings) -> Outcome:
     """What cannot be read is this clip's own trouble; what cannot be written is everybody's and is raised."""
     try:
-        arrays = prepare_clip(source.path, tools, settings)
+        arrays, facts = prepare_source(source, tools, settings)
     except LipsyncError as error:
         return Outcome(source, 0, str(error))
     write_clip(clip_path(cache, source.speaker, source.name), arrays)
-    return Outcome(source, len(arrays.openings), "")
+    return Outcome(source, len(arrays.openings), "", facts)
 
 
 def _run(

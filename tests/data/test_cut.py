@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lipsync_cli.assembly_training import preparation_tools
+from lipsync_cli.assembly_preparation import preparation_tools
 from lipsync_cli.data import cut
 from lipsync_cli.data.cut import Tools, prepare_clip
 from lipsync_cli.data.layout import CacheSettings

@@ -7,7 +7,7 @@ from multiprocessing import active_children
 
 import pytest
 
-from lipsync_cli.assembly_training import preparation_tools
+from lipsync_cli.assembly_preparation import preparation_tools
 from lipsync_cli.data.corpora.folder import list_clips
 from lipsync_cli.data.layout import CacheSettings, open_cache
 from lipsync_cli.data.prepare import LOG, Outcome, prepare

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
+from lipsync_cli.data.corpora.source import SourceClip
 from lipsync_cli.errors import DataError
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".m4v"})
-
-
-@dataclass(frozen=True, slots=True)
-class SourceClip:
-    """One video of a corpus."""
-
-    path: Path
-    speaker: str
-    name: str
 
 
 def list_clips(root: Path) -> list[SourceClip]:
