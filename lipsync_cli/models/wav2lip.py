@@ -63,8 +63,13 @@ class Wav2Lip(nn.Module):
     def forward(self, mel: Tensor, faces: Tensor) -> Tensor:
         """mel [B, 1, 80, 16], faces [B, 6, 96, 96] -> [B, 3, 96, 96].
 
-        Faces are BGR in [0, 1]: the target with rows from 48 on zeroed, then the reference.
+        Faces are BGR in [0, 1]: the target with rows from 48 on zeroed, then the reference. As the public
+        code, it also takes T frames of each sample: mel [B, T, 1, 80, 16], faces [B, 6, T, 96, 96] ->
+        [B, 3, T, 96, 96].
         """
+        if faces.dim() == 5:
+            each = self(mel.flatten(0, 1), faces.transpose(1, 2).flatten(0, 1))
+            return cast(Tensor, each.unflatten(0, mel.shape[:2]).transpose(1, 2))
         maps = [faces]
         for block in self.face_encoder_blocks:
             maps.append(block(maps[-1]))

@@ -7,20 +7,15 @@ and VGG-19; as torch.save wrote them or as safetensors.
 
 from __future__ import annotations
 
-import pickle
-import re
-import warnings
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from lipsync_cli.errors import WeightsError
+from lipsync_cli.errors import SettingsError, WeightsError
 from lipsync_cli.models.restorers.gfpgan import GFPGAN
 from lipsync_cli.models.restorers.gpen import GPEN
 from lipsync_cli.models.restorers.vqfr_v1 import VQFRv1
@@ -29,18 +24,7 @@ from lipsync_cli.models.syncnet import SyncNetColor, SyncNetV2
 from lipsync_cli.models.vgg import VGGFeatures, VGGSettings
 from lipsync_cli.models.wav2lip import Wav2Lip
 from lipsync_cli.registry.checkpoint import fill
-
-_DAMAGED = (
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    OSError,
-    LookupError,
-    ValueError,
-    TypeError,
-    AttributeError,
-)
-"""What torch.load raises for a file that is cut short or is something else: it has no error of its own."""
+from lipsync_cli.registry.reading import Table, damaged, first_bytes, is_safetensors, read_tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +32,14 @@ class _PublicNetwork:
     parameters: tuple[str, ...]
     """Names that this network has and none of those after it in the table."""
     build: Callable[[], nn.Module]
+    without: tuple[str, ...] = ()
+    """Names that only its larger relations have."""
 
 
-_TORCH_SAVE = (b"P", b"\x80")
-"""A zip archive or a bare pickle: all that torch.save has ever written."""
-_WRAPPINGS = ("state_dict", "params_ema", "params")
-"""Where training scripts put the weights beside other things; averaged weights go before plain ones."""
+_ALIKE = 0.5
+"""Share of a network's names from which on a file is said to look like it."""
+_COUNT = ".num_batches_tracked"
+"""Files written before PyTorch 0.4.1 (2018) lack it; a network in eval mode makes no use of it."""
 _VGG16 = VGGSettings(depths=(2, 2, 3, 3, 3))
 PUBLIC: dict[str, _PublicNetwork] = {
     "wav2lip": _PublicNetwork(("face_decoder_blocks.0.0.conv_block.0.weight",), Wav2Lip),
@@ -64,11 +50,20 @@ PUBLIC: dict[str, _PublicNetwork] = {
     "vqfr_v1": _PublicNetwork(("main_decoder.align_func_dict.Level_32.dcn.weight",), VQFRv1),
     "vqfr_v2": _PublicNetwork(("main_branch.align_func_dict.Level_32.dcn.weight",), VQFRv2),
     "gfpgan": _PublicNetwork(("stylegan_decoder.constant_input.weight", "conv_body_first.weight"), GFPGAN),
-    "gpen": _PublicNetwork(("generator.input.input", "final_linear.0.weight"), GPEN),
+    "gpen": _PublicNetwork(
+        ("generator.input.input", "final_linear.0.weight", "ecd7.0.1.weight"),
+        GPEN,
+        without=("ecd8.0.1.weight",),
+    ),
     "vgg19": _PublicNetwork(("features.0.weight", "features.34.weight"), lambda: VGGFeatures(VGGSettings())),
     "vgg16": _PublicNetwork(("features.0.weight", "features.28.weight"), lambda: VGGFeatures(_VGG16)),
 }
 _OTHERS = {
+    "GPEN of 1024 or 2048 pixels (this program takes GPEN-BFR-512)": (
+        "generator.input.input",
+        "ecd8.0.1.weight",
+    ),
+    "GPEN of 256 pixels (this program takes GPEN-BFR-512)": ("generator.input.input", "ecd6.0.1.weight"),
     "GFPGAN v1 in its first form (this program takes v1.3 and v1.4)": (
         "stylegan_decoder.style_convs.0.modulated_conv.weight",
         "conv_body_first.0.weight",
@@ -105,21 +100,23 @@ class PublicWeights:
         tensors = self.tensors
         if isinstance(network, VGGFeatures):
             tensors = network.own_weights(tensors)
+        counts = {name: value for name, value in network.state_dict().items() if name.endswith(_COUNT)}
+        tensors = {**counts, **tensors}
         fill(network, tensors, self.path)
         return network.eval()
 
 
-def load_public(path: Path, architecture: str | None = None) -> nn.Module:
+def load_public(path: str | Path, architecture: str | None = None) -> nn.Module:
     """The network of a public checkpoint, with its weights, in eval mode, float32 on the CPU.
 
-    architecture (one of `PUBLIC`): what it has to be; None takes any. Wrappings (`state_dict`, `params_ema`,
-    `params`) are taken off and the prefix `module.` stripped. Raises WeightsError when the file is missing,
-    damaged, holds code, or is not of (that) one of these networks; SettingsError when it is of VQFR and
-    torchvision is not installed.
+    architecture (one of `PUBLIC`): what it has to be; None takes any. Tables inside others (`state_dict`,
+    `params_ema`, ...) are found and the prefixes of wrappers (`module.`) taken off; the forward signature is
+    the public one. Raises WeightsError when the file is missing, damaged, holds code, or is not of (that) one
+    of these networks; SettingsError when it is of VQFR and torchvision is not installed.
     """
     if architecture is not None and architecture not in PUBLIC:
         raise WeightsError(f"no public network is called '{architecture}': known are {', '.join(PUBLIC)}")
-    return read_public(path, *([architecture] if architecture else [])).network()
+    return read_public(Path(path), *([architecture] if architecture else [])).network()
 
 
 def read_public(path: Path, *allowed: str) -> PublicWeights:
@@ -127,14 +124,17 @@ def read_public(path: Path, *allowed: str) -> PublicWeights:
 
     Raises WeightsError as `load_public`.
     """
-    tensors = _state(path, _read(path))
-    found = next((name for name, net in PUBLIC.items() if tensors.keys() >= set(net.parameters)), None)
+    tables = read_tables(path)
+    found, tensors = next(
+        ((name, table) for table in tables for name in PUBLIC if _is_of(name, table)), (None, tables[0])
+    )
     if found is None:
-        other = next((what for what, keys in _OTHERS.items() if tensors.keys() >= set(keys)), None)
-        looks = "" if other is None else f"these look like weights of {other}; "
-        raise WeightsError(f"{path}: {looks}the weights of none of these networks: {', '.join(PUBLIC)}")
+        raise WeightsError(
+            f"{path}: {_looks(path, tables)}the weights of none of these networks: {', '.join(PUBLIC)}"
+        )
     if allowed and found not in allowed:
         raise WeightsError(f"{path}: these are weights of '{found}', not of '{' or '.join(allowed)}'")
+    _check_numbers(path, tensors)
     return PublicWeights(path, found, tensors)
 
 
@@ -143,82 +143,64 @@ def is_public(path: Path) -> bool:
 
     Raises WeightsError when it cannot be read.
     """
-    if not _is_safetensors(_start(path)):
+    if not is_safetensors(first_bytes(path)):
         return path.suffix != ".safetensors"  # that would be a damaged checkpoint
-    try:
-        with safe_open(path, framework="pt") as file:
-            architecture = (file.metadata() or {}).get("architecture")
-    except (OSError, SafetensorError) as error:
-        raise _damaged(path, error) from error
+    architecture = _stated(path)
     return architecture is None or architecture in PUBLIC
 
 
-def _read(path: Path) -> object:
-    """What the file holds, as tensors and plain containers; its name does not matter."""
-    start = _start(path)
-    if _is_safetensors(start):
-        try:
-            return load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise _damaged(path, error) from error
-    if not start.startswith(_TORCH_SAVE):
-        if path.suffix == ".safetensors":
-            raise _damaged(path, ValueError("no safetensors header"))
-        raise WeightsError(f"{path}: not a file of weights (neither torch.save's nor safetensors)")
-    if _is_torchscript(path):
+def _stated(path: Path) -> str | None:
+    """The architecture that a safetensors file names, as checkpoints of our own do; None for all others."""
+    if not is_safetensors(first_bytes(path)):
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("architecture")
+    except (OSError, SafetensorError) as error:
+        raise damaged(path, error) from error
+
+
+def _is_of(name: str, table: Table) -> bool:
+    """Whether a table has the names that tell a network, and is of no other size of it."""
+    network = PUBLIC[name]
+    return table.keys() >= set(network.parameters) and table.keys().isdisjoint(network.without)
+
+
+def _other(table: Table) -> str | None:
+    return next((what for what, names in _OTHERS.items() if table.keys() >= set(names)), None)
+
+
+def _looks(path: Path, tables: list[Table]) -> str:
+    """What files of no known network are nearest to: another one that people have, or one with names lost."""
+    own = _stated(path)
+    if own is not None:
+        return f"a checkpoint of lipsync's own ('{own}'), to be used by its path (--model); "
+    others = [what for what in map(_other, tables) if what is not None]
+    if others:
+        return f"these look like weights of {others[0]}; "
+    shares = [(share, name) for table in tables for name in PUBLIC if (share := _share(table, name)) > _ALIKE]
+    if not shares:
+        return ""
+    share, name = max(shares)
+    missing = sorted(set(PUBLIC[name].parameters) - tables[0].keys())
+    return f"these look like weights of '{name}' ({share:.0%} of its names), without {', '.join(missing)}; "
+
+
+def _share(table: Table, name: str) -> float:
+    """How many of the names of a network a table has, of all; 0 when the network cannot be built here."""
+    try:
+        with torch.device("meta"):
+            names = PUBLIC[name].build().state_dict().keys()
+    except SettingsError:
+        return 0.0
+    return len(names & table.keys()) / len(names)
+
+
+def _check_numbers(path: Path, table: Table) -> None:
+    """WeightsError when some weights are not finite: every face would be black."""
+    wrong = [name for name, tensor in table.items() if not bool(tensor.isfinite().all())]
+    if wrong:
         raise WeightsError(
-            f"{path}: a TorchScript program, not plain weights: save its state_dict() with torch.save"
+            f"{path}: {len(wrong)} of its weights hold values that are no numbers (first: {wrong[0]}): "
+            "a training that went wrong, or a damaged file: fetch it again"
         )
-    return _read_pickle(path)
-
-
-def _start(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(9)
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot read the weights: {error.strerror}") from error
-
-
-def _is_safetensors(start: bytes) -> bool:
-    """By its first bytes: the length of the header, which is JSON."""
-    return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") < 1 << 27
-
-
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
-def _read_pickle(path: Path) -> object:
-    try:
-        with warnings.catch_warnings():
-            # torch warns of other pickle protocols; if they do not load, the error below says so.
-            warnings.simplefilter("ignore")
-            content: object = torch.load(path, map_location="cpu", weights_only=True)
-    except _DAMAGED as error:
-        code = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if code is not None:
-            raise WeightsError(
-                f"{path}: holds code ({code[1]}) besides weights and was not loaded, to be safe: "
-                "save its state_dict() alone with torch.save"
-            ) from error
-        raise _damaged(path, error) from error
-    return content
-
-
-def _state(path: Path, content: object) -> dict[str, Tensor]:
-    """Name -> tensor, out of the wrappings that training scripts put around it."""
-    if isinstance(content, Mapping):
-        inner = next((content[key] for key in _WRAPPINGS if isinstance(content.get(key), Mapping)), None)
-        content = content if inner is None else inner
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise WeightsError(f"{path}: not a table of named weights (a state_dict)")
-    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
-
-
-def _damaged(path: Path, error: Exception) -> WeightsError:
-    reason = str(error).partition("\n")[0].partition(". ")[0] or type(error).__name__
-    return WeightsError(f"{path}: truncated or damaged ({reason}): fetch it again")

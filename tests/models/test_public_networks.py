@@ -39,6 +39,16 @@ def test_wav2lip_gives_the_public_output(networks, rule):
     assert rule.difference(output, rule.outputs("wav2lip")["output"]) < TOLERANCE
 
 
+def test_wav2lip_takes_frames_of_a_sample_as_the_public_one(networks, rule):
+    """The public training code gives five frames at once, time beside depth."""
+    mel = rule.inputs("wav2lip.mel", (2, 1, 80, 16), -4, 4)
+    face = rule.inputs("wav2lip.face", (2, 6, 96, 96), 0, 1)
+    output = networks["wav2lip"](mel[None], face.transpose(0, 1)[None])
+    assert output.shape == (1, 3, 2, 96, 96)
+    golden = rule.outputs("wav2lip")["output"]
+    assert rule.difference(output[0].transpose(0, 1), golden) < TOLERANCE
+
+
 def test_syncnet_color_gives_the_public_embeddings(networks, rule):
     mel = rule.inputs("syncnet_color.mel", (2, 1, 80, 16), -4, 4)
     face = rule.inputs("syncnet_color.face", (2, 15, 48, 96), 0, 1)
