@@ -64,6 +64,11 @@ class Training:
     notes: tuple[str, ...]
     """Worth telling before it starts."""
 
+    @property
+    def is_first(self) -> bool:
+        """Whether this process is the one that tells, of those that torchrun started."""
+        return self.run.stage.compute.is_first
+
     def go(self, report: Callable[[Progress], None], should_stop: Callable[[], bool]) -> int:
         """Write settings.json and train; the steps done. Raises as `Run.go`."""
         compute = self.run.stage.compute

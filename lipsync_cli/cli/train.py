@@ -90,16 +90,22 @@ def train(
     asked = AskedSettings(stage=stage, config=config, overrides=tuple(set_ or ()), flags=flags)
     job = TrainJob(asked=asked, data=data, folder=out, resume=resume, device=device, precision=precision)
     training = plan_training(job)
-    for note in training.notes:
+    tells = training.is_first
+    for note in training.notes if tells else ():
         console.message(note)
     with _stop_signal() as received, _teller(stage, log_every) as tell:
-        done = training.go(tell, lambda: bool(received))
+        done = training.go(tell if tells else _say_nothing, lambda: bool(received))
     n_steps = training.run.settings.steps
     if done < n_steps:
-        console.message(f"stopped after {done} of {n_steps} steps: --resume goes on from here")
-        raise typer.Exit(128 + received[0])
-    checkpoint = next(out.glob("*.safetensors"), out)
-    console.result(f"{stage}: {done} steps, {checkpoint}")
+        if tells:
+            console.message(f"stopped after {done} of {n_steps} steps: --resume goes on from here")
+        raise typer.Exit(128 + (received[0] if received else signal.SIGTERM))
+    if tells:
+        console.result(f"{stage}: {done} steps, {next(out.glob('*.safetensors'), out)}")
+
+
+def _say_nothing(progress: Progress) -> None:
+    """Of several processes the first one tells."""
 
 
 @contextmanager

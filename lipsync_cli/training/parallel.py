@@ -40,16 +40,15 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         wide = x.float()
         over = [0, *range(2, x.dim())]
         n_own = wide.new_full((1,), x.numel() / x.shape[1])
-        # one message: counts, sums and sums of squares
-        own = torch.cat([n_own, wide.sum(over), wide.square().sum(over)])
-        sums: Tensor = collective.all_reduce(own)  # type: ignore[no-untyped-call]
-        count, total, squares = torch.split(sums, [1, x.shape[1], x.shape[1]])
+        count, total = torch.split(_sum(torch.cat([n_own, wide.sum(over)])), [1, x.shape[1]])
         mean = total / count
-        variance = (squares / count - mean.square()).clamp(min=0)
-        self._follow(mean.detach(), variance.detach() * (count / (count - 1)).detach())
         shape = [1, -1, *[1] * (x.dim() - 2)]
+        centred = wide - mean.view(shape)
+        # in a second message: squares of what is not centred would cancel
+        variance = _sum(centred.square().sum(over)) / count
+        self._follow(mean.detach(), variance.detach() * (count / (count - 1)).detach())
         scale = (variance + self.eps).rsqrt()
-        y = (wide - mean.view(shape)) * scale.view(shape)
+        y = centred * scale.view(shape)
         if self.affine:
             y = y * self.weight.view(shape) + self.bias.view(shape)
         return y.to(x.dtype)
@@ -62,6 +61,12 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean, share)
         self.running_var.lerp_(variance, share)
+
+
+def _sum(own: Tensor) -> Tensor:
+    """Over the processes, with gradients."""
+    total: Tensor = collective.all_reduce(own)  # type: ignore[no-untyped-call]
+    return total
 
 
 def _shared(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> SharedBatchNorm:
