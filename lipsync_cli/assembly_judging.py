@@ -18,6 +18,7 @@ from torch import nn
 
 from lipsync_cli.assembly_networks import make_restorer
 from lipsync_cli.data.features import Features
+from lipsync_cli.data.layout import Clip
 from lipsync_cli.device import Execution
 from lipsync_cli.dubbing.job import DubSettings
 from lipsync_cli.errors import SettingsError, WeightsError
@@ -37,10 +38,13 @@ from lipsync_cli.registry.store import cache_folder, find_for_role, find_weights
 from lipsync_cli.speech.embedding_mel import N_BINS
 from lipsync_cli.speech.inverse_mel import waveform_of_mel
 from lipsync_cli.speech.windows import SpeechEmbeddingWindows
+from lipsync_cli.training.avsyncnet import clip_offset
+from lipsync_cli.training.compute import Compute
 from lipsync_cli.training.figures import Look, Mouths
 from lipsync_cli.training.film import Film
 from lipsync_cli.training.generator import GeneratorTraining, Judges, hears_through_avsyncnet
 from lipsync_cli.training.hearing import Hearing, embedding_hearing, feature_hearing
+from lipsync_cli.training.plateau import Offset
 from lipsync_cli.training.talking_face import TalkingFaceTraining
 
 VGG_FILES = (
@@ -73,6 +77,22 @@ def look_by_landmarks() -> Look:
         return Mouths(openings, points)
 
     return look
+
+
+def measured_offset(compute: Compute) -> Offset | None:
+    """Offsets by the registry's AVSyncNet, read when first asked for; None where its file is missing."""
+    try:
+        path = find_for_role("avsyncnet")
+    except WeightsError:
+        return None
+    known: list[AVSyncNet] = []
+
+    def offset(clip: Clip) -> int:
+        if not known:
+            known.append(compute.freeze(given_network(AVSyncNet, str(path), "avsyncnet", "avsyncnet")))
+        return clip_offset(known[0], clip, compute)[0]
+
+    return offset
 
 
 def write_film(path: Path, film: Film) -> None:

@@ -14,6 +14,7 @@ from lipsync_cli.assembly_judging import (
     given_network,
     judges_of,
     look_by_landmarks,
+    measured_offset,
     speech_embedding,
     write_film,
 )
@@ -24,12 +25,13 @@ from lipsync_cli.errors import DataError, SettingsError
 from lipsync_cli.models.face_generator import UNetFaceGenerator
 from lipsync_cli.models.lip_reader import LipReader
 from lipsync_cli.settings import from_mapping, to_mapping
-from lipsync_cli.training.avsyncnet import AVSyncNetStage, AVSyncNetTraining
+from lipsync_cli.training.avsyncnet import AVSyncNetStage, AVSyncNetTraining, SyncTraining
 from lipsync_cli.training.board import require_tensorboard
 from lipsync_cli.training.compute import Compute, training_precision
 from lipsync_cli.training.generator import GeneratorTraining
 from lipsync_cli.training.lip_reader import LipReaderStage, LipReaderTraining
 from lipsync_cli.training.loop import LoopSettings, Progress, Run, Stage
+from lipsync_cli.training.plateau import PlateauWatch
 from lipsync_cli.training.settings import KeptSettings, keep_settings, kept_settings, require_same
 from lipsync_cli.training.silent_lip import SilentLipStage, SilentLipTraining
 from lipsync_cli.training.stages import AskedSettings, Settings, resolve
@@ -111,6 +113,9 @@ def plan_training(job: TrainJob) -> Training:
     loop: LoopSettings = settings.loop
     kept = replace(kept, notes=facts)
     run = Run(stage, loop, job.folder, write_film=write_film if loop.films else None)
+    if isinstance(settings, SyncTraining):
+        chances = settings.n_clips * settings.n_windows * compute.n_processes
+        run.watch = PlateauWatch(settings, corpus, chances=chances, offset=measured_offset(compute))
     return Training(run, job, kept, tuple(_notes(kept, corpus)))
 
 
