@@ -5,7 +5,6 @@ Heavy packages are imported where they are needed, so that importing this file c
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from fractions import Fraction
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING
 from lipsync_cli.dubbing.job import DubJob, DubReport, DubSettings, NetworkUsed, Progress
 from lipsync_cli.errors import MediaError, SettingsError, WeightsError
 from lipsync_cli.interfaces import Box
-from lipsync_cli.settings import to_mapping
 
 if TYPE_CHECKING:
     from lipsync_cli.device import Execution
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from lipsync_cli.interfaces import (
         FaceDetector,
         FaceGenerator,
-        FrameSink,
         FrameStream,
         LandmarkFinder,
         Speech,
@@ -191,14 +188,18 @@ def _check_files(job: DubJob) -> None:
 
 
 def _dub(stream: FrameStream, job: DubJob, progress: Progress | None) -> DubReport:
+    from lipsync_cli.assembly_output import chunked, open_sink, work_folder, write_json
     from lipsync_cli.dubbing import pipeline
 
     begin = time.perf_counter()
     used: list[NetworkUsed] = []
     execution = make_execution(job.settings.device, job.settings.precision)
-    _open_sink(stream, job, stream.info.rate)  # not entered: it only refuses what it could not write
+    open_sink(stream, job, stream.info.rate)  # not entered: it only refuses what it could not write
     parts = _make_parts(stream, job, execution, used)
-    counts = pipeline.dub(parts, lambda rate: _open_sink(stream, job, rate), job.settings, progress)
+    with work_folder(stream, job, used) as work:
+        counts = pipeline.dub(
+            parts, lambda rate: chunked(stream, job, rate, work), job.settings, progress, work=work
+        )
     seconds = time.perf_counter() - begin
     report = DubReport(
         video=job.video,
@@ -216,7 +217,7 @@ def _dub(stream: FrameStream, job: DubJob, progress: Progress | None) -> DubRepo
         peak_memory_mb=_peak_memory_mb(),
     )
     if job.report is not None:
-        _write_json(job.report, report)
+        write_json(job.report, report)
     return report
 
 
@@ -257,33 +258,6 @@ def _make_parts(stream: FrameStream, job: DubJob, execution: Execution, used: li
         name=first.name,
         others=tuple(others),
     )
-
-
-def _open_sink(stream: FrameStream, job: DubJob, rate: Fraction) -> FrameSink:
-    from lipsync_cli.assembly_speakers import make_sound
-    from lipsync_cli.media.writer import VideoWriter
-
-    return VideoWriter(
-        job.output,
-        width=stream.info.width * (2 if job.settings.side_by_side else 1),
-        height=stream.info.height,
-        rate=rate,
-        speech=make_sound(job),
-        crf=job.settings.crf,
-        preset=job.settings.preset,
-        codec=job.settings.codec,
-    )
-
-
-def _write_json(path: Path, report: DubReport) -> None:
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(json.dumps(to_mapping(report), indent=2) + "\n", encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise MediaError(f"{path}: cannot write the report: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _peak_memory_mb() -> float | None:

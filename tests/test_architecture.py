@@ -38,7 +38,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dubbing": BASE | {"media", "speech", "faces"},
     "training": BASE | {"data", "models", "losses", "registry", "speech"},
     "evaluation": BASE | {"data", "metrics", "media", "speech", "faces"},
-    "assembly": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS | {"assembly_networks", "assembly_speakers"},
+    "assembly": BASE
+    | NETWORKS_AND_MEDIA
+    | MATERIAL
+    | JOBS
+    | {"assembly_networks", "assembly_speakers", "assembly_output"},
+    "assembly_output": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS | {"assembly_speakers"},
     "assembly_preparation": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS,
     "assembly_speakers": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS,
     "assembly_networks": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS,

@@ -28,16 +28,20 @@ def dub(
     *,
     output: Annotated[Path, typer.Option("-o", "--output", help="The video to write (.mp4, .m4v, .mov).")],
     report: Annotated[Path | None, typer.Option(help="Write what was done to this JSON file.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the same dub where it was stopped, if it was.")
+    ] = False,
     settings: DubSettings,
 ) -> None:
     """Make the person in VIDEO say AUDIO.
 
-    The output lasts as long as the speech. Frames without a face stay as they are.
+    The output lasts as long as the speech. Frames without a face stay as they are. What is done is kept in a
+    hidden folder beside the output until the end, so that a dub that was killed can go on with --resume.
     """
     from lipsync_cli import assembly
 
     with progress_bars() as progress:
-        done = assembly.dub(DubJob(video, audio, output, settings, report), progress)
+        done = assembly.dub(DubJob(video, audio, output, settings, report, resume), progress)
     console.result(done.summary())
 
 
@@ -46,11 +50,13 @@ def progress_bars() -> Iterator[Progress]:
     """A bar for each stage of a dub, one after the other."""
     with ExitStack() as open_bar:
         shown: dict[str, Callable[[float], None]] = {}
+        reached: dict[str, int] = {}
 
         def tell(stage: str, done: int, total: int) -> None:
             if stage not in shown:
                 open_bar.close()
                 shown[stage] = open_bar.enter_context(console.progress(_STAGES[stage], total))
-            shown[stage](1)
+            shown[stage](done - reached.get(stage, 0))
+            reached[stage] = done
 
         yield tell

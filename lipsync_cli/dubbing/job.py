@@ -111,6 +111,8 @@ class DubJob:
     settings: DubSettings = field(default_factory=DubSettings)
     report: Path | None = None
     """Where the report goes as JSON."""
+    resume: bool = False
+    """Go on with this very dub where it was stopped, if it was."""
 
 
 _AS_FILMED = {

@@ -7,17 +7,21 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from fractions import Fraction
 
+import numpy as np
+
 from lipsync_cli.dubbing import restoration, stages
 from lipsync_cli.dubbing.job import DubCounts, DubSettings, Progress
 from lipsync_cli.dubbing.parts import DubParts, Speaker
+from lipsync_cli.dubbing.references import References
 from lipsync_cli.dubbing.schedule import schedule
-from lipsync_cli.dubbing.showing import showing
+from lipsync_cli.dubbing.showing import Showing, showing
 from lipsync_cli.dubbing.stages import DubFrame
 from lipsync_cli.dubbing.tally import Tally
 from lipsync_cli.dubbing.watch import Watched, watch
+from lipsync_cli.dubbing.work_folder import WorkFolder
 from lipsync_cli.errors import FaceError
 from lipsync_cli.faces.track import FaceTrack
-from lipsync_cli.interfaces import FrameSink
+from lipsync_cli.interfaces import Frame, FrameSink, VideoInfo
 from lipsync_cli.speech.pauses import HushedSpeech
 
 STILL_RATE = Fraction(25)
@@ -27,6 +31,9 @@ REFERENCE_SECONDS = 10.0
 _BATCH_BYTES = 200_000_000
 """Whole pictures that wait for the generator take at most about this much memory."""
 _FEWEST = 5
+_CHUNK = 250
+"""Frames, at least, that are finished together: the usual distance of key frames."""
+_NO_PICTURE = np.zeros((0, 0, 3), np.uint8)
 
 
 def dub(
@@ -34,16 +41,19 @@ def dub(
     open_sink: Callable[[Fraction], FrameSink],
     settings: DubSettings,
     progress: Progress | None = None,
+    *,
+    work: WorkFolder | None = None,
 ) -> DubCounts:
     """Make the faces in the stream say their speech, frame by frame into the sink.
 
     open_sink: frame rate -> the sink; called after the video was watched. FaceError when no frame has the
     face that was asked for, or one has none where `missing_face` says fail; the sink is then never opened.
     Frames without a face come out as the same array that came in.
+    work: where a dub that was stopped left what it had done; then the sink gets only the frames after that.
     """
     report = progress or _nobody
     seconds = math.inf if settings.shorter == "keep" else max(parts.longest, REFERENCE_SECONDS)
-    watched = watch(parts, report, seconds)
+    watched = _watched(parts, report, seconds, work)
     rate = STILL_RATE if watched[0].is_still else parts.stream.info.rate
     plan = _plan(parts, watched[0].track, rate, settings)
     n_used = max(source for source, _ in plan) + 1
@@ -52,8 +62,12 @@ def dub(
         if problem:
             raise FaceError(f"{parts.stream.info.path}: {problem}")
     tally = Tally(watched[0].track.shot_starts)
+    n_kept = 0 if work is None else work.n_kept
+    for item in _kept(parts, watched, plan[:n_kept], settings):
+        tally.add(item)
     with open_sink(rate) as sink, ExitStack() as stack:
-        for item in _second_pass(parts, watched, plan, settings, stack):
+        frames = stages.fit(parts.stream, plan, first=n_kept)
+        for item in _second_pass(frames, parts, watched, settings, stack):
             sink.write(item.frame)
             tally.add(item)
             report("dub", item.frame.index + 1, len(plan))
@@ -70,6 +84,30 @@ def dub(
         ),
         video_seconds=plan[-1][1] + float(1 / rate),
     )
+
+
+def frames_in_batch(info: VideoInfo, settings: DubSettings) -> int:
+    """Frames that are drawn at once."""
+    return min(settings.batch, max(_FEWEST, _BATCH_BYTES // (3 * info.width * info.height)))
+
+
+def frames_in_chunk(info: VideoInfo, settings: DubSettings) -> int:
+    """Frames that are finished together: whole batches, because a network's rounding depends on its batch."""
+    batch = frames_in_batch(info, settings)
+    return batch * math.ceil(_CHUNK / batch)
+
+
+def _watched(
+    parts: DubParts, progress: Progress, seconds: float, work: WorkFolder | None
+) -> tuple[Watched, ...]:
+    """What an earlier run saw of the same video, or else what this one sees."""
+    if work is None:
+        return watch(parts, progress, seconds)
+    known: tuple[Watched, ...] | None = work.load(Watched, FaceTrack, References)
+    if known is None:
+        known = watch(parts, progress, seconds)
+        work.save(known)
+    return known
 
 
 def _plan(
@@ -105,10 +143,30 @@ def _missing(track: FaceTrack, plan: list[tuple[int, float]], name: str, *, may_
     )
 
 
+def _kept(
+    parts: DubParts, watched: tuple[Watched, ...], plan: list[tuple[int, float]], settings: DubSettings
+) -> Iterator[DubFrame]:
+    """What became of frames that an earlier run finished; without their pictures."""
+    frames: Iterator[DubFrame] = (
+        DubFrame(Frame(index, time, _NO_PICTURE), source=source) for index, (source, time) in enumerate(plan)
+    )
+    for speaker, seen in zip(parts.speakers, watched, strict=True):
+        frames = stages.mark(frames, seen.track, _shown(parts, (speaker, seen), settings))
+    return frames
+
+
+def _shown(parts: DubParts, who: tuple[Speaker, Watched], settings: DubSettings) -> Showing:
+    """When the generated mouth of a speaker shows."""
+    speaker, watched = who
+    is_over = settings.shorter == "keep" or speaker.duration < parts.longest
+    end = speaker.duration if is_over else math.inf
+    return showing(watched.track, settings, pauses=speaker.pauses, end=end)
+
+
 def _second_pass(
+    frames: Iterator[DubFrame],
     parts: DubParts,
     watched: tuple[Watched, ...],
-    plan: list[tuple[int, float]],
     settings: DubSettings,
     stack: ExitStack,
 ) -> Iterator[DubFrame]:
@@ -119,7 +177,6 @@ def _second_pass(
             frames = _one_speaks(frames, parts, (speaker, seen), settings, stack)
         return frames
 
-    frames = stages.fit(parts.stream, plan)
     return stages.beside(frames, all_speak) if settings.side_by_side else all_speak(frames)
 
 
@@ -132,13 +189,9 @@ def _one_speaks(
 ) -> Iterator[DubFrame]:
     """The stages of one speaker; what comes before them, and drawing, each run in a thread of their own."""
     speaker, watched = who
-    info = parts.stream.info
-    batch = min(settings.batch, max(_FEWEST, _BATCH_BYTES // (3 * info.width * info.height)))
+    batch = frames_in_batch(parts.stream.info, settings)
     track, references = watched.track, watched.references
-    is_over = settings.shorter == "keep" or speaker.duration < parts.longest
-    end = speaker.duration if is_over else math.inf
-    shown = showing(track, settings, pauses=speaker.pauses, end=end)
-    frames = stages.crop(frames, track, watched.shots, references, shown)
+    frames = stages.crop(frames, track, watched.shots, references, _shown(parts, who, settings))
     frames = stack.enter_context(closing(stages.ahead(frames)))
     speech = HushedSpeech(speaker.speech, speaker.pauses)
     frames = stages.speak(frames, parts.talking_face, speech, references, batch=batch)
@@ -149,6 +202,7 @@ def _one_speaks(
             track,
             strength=settings.restore_strength,
             memory=settings.restore_memory,
+            restart=frames_in_chunk(parts.stream.info, settings),
         )
     elif settings.restore == "light":
         frames = restoration.borrow(frames, settings.restore_strength)

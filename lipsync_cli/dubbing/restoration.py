@@ -28,6 +28,7 @@ def restore(
     *,
     strength: float = 1.0,
     memory: float = 0.0,
+    restart: int | None = None,
 ) -> Iterator[DubFrame]:
     """Sharpen the generated faces.
 
@@ -40,6 +41,8 @@ def restore(
         track: where the faces lie.
         strength: share of the restored face, 0 (none) to 1 (nothing else).
         memory: share of the past in the detail that is added (`SteadyDetail`); 0 restores frame by frame.
+        restart: frames of the output after which the past is forgotten, so that a dub that goes on there
+            comes out the same; None: never.
     """
     steady = SteadyDetail(memory)
     last: DubFrame | None = None
@@ -49,7 +52,7 @@ def restore(
             last = None
             yield item
             continue
-        if last is None or last.shot != item.shot or item.source not in (last.source, last.source + 1):
+        if _is_new(item, last, restart):
             steady.reset()
             # the same for all frames that follow each other, though boxes breathe: detail is carried over
             size = max(item.face.shape[0], min(_LARGEST, round(max(item.box.width, item.box.height))))
@@ -58,6 +61,13 @@ def restore(
         generated = _enlarged(item.face, restored.shape[0])
         sharp = steady.blend(generated, restored)
         yield replace(item, face=_mixed(generated, sharp, strength))
+
+
+def _is_new(item: DubFrame, last: DubFrame | None, restart: int | None) -> bool:
+    """Whether the frame does not follow the last one that had a face."""
+    if last is None or last.shot != item.shot or item.source not in (last.source, last.source + 1):
+        return True
+    return restart is not None and item.frame.index // restart != last.frame.index // restart
 
 
 def borrow(frames: Iterator[DubFrame], strength: float = 1.0) -> Iterator[DubFrame]:

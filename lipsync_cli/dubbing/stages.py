@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -50,10 +50,23 @@ class DubFrame:
     status: Status = Status.NO_FACE
 
 
-def fit(stream: FrameStream, plan: Iterable[tuple[int, float]]) -> Iterator[DubFrame]:
-    """Decode the frames of a `schedule`, in its order."""
-    for index, (frame, time) in enumerate(in_order(stream, plan)):
+def fit(stream: FrameStream, plan: Sequence[tuple[int, float]], *, first: int = 0) -> Iterator[DubFrame]:
+    """Decode the frames of a `schedule`, in its order, from its frame `first` on."""
+    for index, (frame, time) in enumerate(in_order(stream, plan[first:]), start=first):
         yield DubFrame(Frame(index, time, frame.image), source=frame.index)
+
+
+def mark(frames: Iterator[DubFrame], track: FaceTrack, shown: Showing) -> Iterator[DubFrame]:
+    """Find the face of each frame whose mouth is to change, and what becomes of the others."""
+    for item in frames:
+        share, status = shown.of(item.source, item.frame.time)
+        if item.status is Status.DUBBED:  # by another speaker, whose work is done
+            item, status = replace(item, box=None, crop=None, face=None), item.status
+        box = track.box(item.source)
+        if box is None or share == 0:
+            yield replace(item, share=0.0, status=status)
+        else:
+            yield replace(item, box=box, share=share, status=Status.DUBBED)
 
 
 def crop(
@@ -64,17 +77,13 @@ def crop(
     shown: Showing,
 ) -> Iterator[DubFrame]:
     """Cut out the face of each frame whose mouth is to change, as large as its shot's references."""
-    for item in frames:
-        share, status = shown.of(item.source, item.frame.time)
-        if item.status is Status.DUBBED:  # by another speaker, whose work is done
-            item, status = replace(item, box=None, crop=None, face=None), item.status
-        box = track.box(item.source)
-        if box is None or share == 0:
-            yield replace(item, share=0.0, status=status)
+    for item in mark(frames, track, shown):
+        if item.box is None:
+            yield item
             continue
         shot = int(shots[item.source])
-        face = crop_face(item.frame.image, box, references[shot].size)
-        yield replace(item, shot=shot, box=box, crop=face, share=share, status=Status.DUBBED)
+        face = crop_face(item.frame.image, item.box, references[shot].size)
+        yield replace(item, shot=shot, crop=face)
 
 
 def speak(

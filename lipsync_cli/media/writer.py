@@ -29,6 +29,8 @@ ENCODERS = {"h264": "libx264", "hevc": "libx265"}
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 LARGEST_CRF = 51
 
+_IN_ORDER = 2
+"""Videos of at most so many frames are stored in the order in which they are shown."""
 _FINEST_TICK = 90_000
 """Time stamps are at least this fine, in units a second."""
 _LARGEST_RATE_NUMERATOR = 10_000_000
@@ -140,6 +142,7 @@ class VideoWriter:
         self._muxer = Muxer(path, ticks=self._ticks, speech=speech, comment=comment)
         self._held: VideoFrame | None = None
         self._durations: dict[int, int] = {}
+        self._n_written = 0
         self._picture = PictureEncoder(height)
 
     def __enter__(self) -> Self:
@@ -198,12 +201,15 @@ class VideoWriter:
         """Encode the frame held back, now that its end is known, and the speech up to there."""
         if self._held is None or self._held.pts is None:
             return
+        self._n_written += 1
         self._durations[self._held.pts] = next_tick - self._held.pts
         self._mux_video(self._held)
         self._muxer.speak_until(Fraction(next_tick, self._ticks))
 
     def _mux_video(self, frame: VideoFrame | None) -> None:
         for packet in self._video.encode(frame):
+            if self._n_written <= _IN_ORDER:
+                packet.dts = packet.pts  # x265 leaves it unset in a video shorter than its own delay
             if packet.pts in self._durations:
                 packet.duration = self._durations.pop(packet.pts)
             self._muxer.mux(packet)

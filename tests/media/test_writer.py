@@ -238,3 +238,15 @@ def test_better_quality_costs_more_bytes(tmp_path: Path) -> None:
             writer.write(Frame(0, 0.0, image))
         sizes.append(path.stat().st_size)
     assert sizes[0] > 2 * sizes[1]
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_videos_of_very_few_frames_are_written_in_either_codec(codec: str, n: int, tmp_path: Path) -> None:
+    """x265 gives no decoding times to a video shorter than its own delay."""
+    path, image = tmp_path / "short.mp4", np.full((48, 64, 3), 90, np.uint8)
+    rate = Fraction(30000, 1001)
+    with VideoWriter(path, width=64, height=48, rate=rate, speech=None, codec=codec) as sink:
+        for i in range(n):
+            sink.write(Frame(i, float(i / rate), image))
+    assert [frame.time for frame in VideoReader(path)] == pytest.approx([float(i / rate) for i in range(n)])

@@ -1,0 +1,91 @@
+"""Where a dub's work goes: the video and its pieces, the folder in which they are kept, the report."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lipsync_cli import __version__
+from lipsync_cli.dubbing.job import DubJob, DubReport, NetworkUsed
+from lipsync_cli.errors import MediaError
+from lipsync_cli.settings import to_mapping
+
+if TYPE_CHECKING:
+    from lipsync_cli.dubbing.work_folder import WorkFolder
+    from lipsync_cli.interfaces import FrameSink, FrameStream
+
+
+def work_folder(stream: FrameStream, job: DubJob, used: Sequence[NetworkUsed]) -> WorkFolder:
+    """What a dub by these networks keeps of itself until it is finished."""
+    from lipsync_cli.assembly_speakers import files_of
+    from lipsync_cli.dubbing.pipeline import frames_in_chunk
+    from lipsync_cli.dubbing.work_folder import WorkFolder, fingerprint_of
+
+    return WorkFolder(
+        job.output,
+        fingerprint_of(job, files_of(job), used, _software()),
+        n_frames=frames_in_chunk(stream.info, job.settings),
+        resume=job.resume,
+    )
+
+
+def _software() -> dict[str, object]:
+    """What of this installation and machine decides the last bits of a result."""
+    import av
+    import cv2
+    import torch
+
+    return {
+        "version of lipsync": __version__,
+        "versions of packages": [torch.__version__, av.__version__, cv2.__version__],
+        "number of threads": [torch.get_num_threads(), os.cpu_count()],
+    }
+
+
+def chunked(stream: FrameStream, job: DubJob, rate: Fraction, work: WorkFolder) -> FrameSink:
+    """What takes the frames that are not in the folder yet, and makes the output of all."""
+    from lipsync_cli.assembly_speakers import make_sound
+    from lipsync_cli.media.chunks import ChunkedWriter
+
+    return ChunkedWriter(
+        job.output,
+        work.path,
+        n_frames=work.n_frames,
+        open_chunk=lambda path: open_sink(stream, job, rate, path),
+        rate=rate,
+        speech=make_sound(job),
+    )
+
+
+def open_sink(stream: FrameStream, job: DubJob, rate: Fraction, chunk: Path | None = None) -> FrameSink:
+    """What encodes the job's whole output, or one silent piece of it."""
+    from lipsync_cli.assembly_speakers import make_sound
+    from lipsync_cli.media.writer import VideoWriter
+
+    return VideoWriter(
+        chunk or job.output,
+        called=job.output,
+        width=stream.info.width * (2 if job.settings.side_by_side else 1),
+        height=stream.info.height,
+        rate=rate,
+        speech=None if chunk else make_sound(job),
+        crf=job.settings.crf,
+        preset=job.settings.preset,
+        codec=job.settings.codec,
+    )
+
+
+def write_json(path: Path, report: DubReport) -> None:
+    """Write the report, at once or not at all; MediaError when that fails."""
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_text(json.dumps(to_mapping(report), indent=2) + "\n", encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise MediaError(f"{path}: cannot write the report: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
