@@ -1,0 +1,79 @@
+"""Kills a dub again and again with SIGKILL at random moments and lets it go on: nothing may be lost.
+
+    python tests/benchmarks/kill_test.py VIDEO SPEECH [--kills 20] [--seed 0] [-- OPTIONS OF lipsync dub]
+
+Each run goes on with --resume and is killed after a random time (a part of them soon after their start, while
+the video is watched, others while pieces are written or joined). Then the last run ends by itself, and its output is
+compared, byte by byte, with that of a dub that was never stopped. Exit code 1 when they differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("video", type=Path)
+    parser.add_argument("speech", type=Path)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("options", nargs="*", help="of lipsync dub, after --")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        sys.exit(run(given, Path(folder)))
+
+
+def run(given: argparse.Namespace, folder: Path) -> int:
+    whole, killed = folder / "whole.mp4", folder / "killed.mp4"
+
+    def command(output: Path, *more: str) -> list[str]:
+        files = [str(given.video), str(given.speech), "-o", str(output)]
+        return [sys.executable, "-m", "lipsync_cli", "dub", *files, *more, *given.options]
+
+    begin = time.perf_counter()
+    subprocess.run(command(whole), check=True)
+    length = time.perf_counter() - begin
+    random_times = random.Random(given.seed)
+    n_killed = 0
+    while n_killed < given.kills:
+        process = subprocess.Popen(command(killed, "--resume"), stderr=subprocess.PIPE, text=True)
+        wait = random_times.uniform(0.1, 0.9) * length
+        try:
+            _, told = process.communicate(timeout=wait)
+            if process.returncode != 0:
+                print(f"a run failed by itself ({process.returncode}): {told}")
+                return 1
+            print(f"a run of at most {wait:.1f} s came to its end; it begins anew")
+            killed.unlink()
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            n_killed += 1
+            print(f"kill {n_killed:2d} after {wait:5.1f} s: {state(killed)}", flush=True)
+    subprocess.run(command(killed, "--resume"), check=True)
+    left = [path.name for path in folder.iterdir() if path not in (whole, killed)]
+    same = whole.read_bytes() == killed.read_bytes()
+    print(
+        f"{n_killed} kills; output {'identical' if same else 'DIFFERENT'}; left behind: {left or 'nothing'}"
+    )
+    return 0 if same and not left else 1
+
+
+def state(output: Path) -> str:
+    """What the killed run left."""
+    if output.exists():
+        return "the output is complete"
+    folder = output.with_name(f".{output.name}.dub")
+    first_pass = "watched" if (folder / "first_pass.npz").exists() else "not watched yet"
+    return f"{first_pass}, {len(list(folder.glob('frames-*.mp4')))} pieces"
+
+
+if __name__ == "__main__":
+    main()
