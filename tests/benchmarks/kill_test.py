@@ -2,9 +2,9 @@
 
     python tests/benchmarks/kill_test.py VIDEO SPEECH [--kills 20] [--seed 0] [-- OPTIONS OF lipsync dub]
 
-Each run goes on with --resume and is killed after a random time: while it starts, while the video is watched,
-while pieces are written or joined. The last run ends by itself, and its output is compared, byte by byte, with
-that of a dub that was never stopped. Exit code 1 when they differ.
+Each run goes on with --resume and is killed after a random time: while it starts, while the video is
+watched, while pieces are written or joined. The last run ends by itself, and its output is compared, byte by
+byte, with that of a dub that was never stopped. Exit code 1 when they differ.
 """
 
 from __future__ import annotations
