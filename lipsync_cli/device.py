@@ -18,6 +18,7 @@ DEVICES = ("auto", "cuda", "mps", "cpu")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_AVX512F = 13  # OpenCV's number for it (CV_CPU_AVX_512F)
 _LOG = logging.getLogger(__name__)
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -93,6 +94,13 @@ def _has_bfloat16_flag(cpuinfo: Path) -> bool:
         return False
     flags = next((line.split() for line in lines if line.startswith("flags")), [])
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def has_avx512() -> bool:
+    """Whether the processor computes with AVX-512 (then it also does with AVX2)."""
+    import cv2
+
+    return bool(cv2.checkHardwareSupport(_AVX512F))
 
 
 @dataclass(frozen=True)
