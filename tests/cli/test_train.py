@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -157,7 +159,9 @@ def assert_same(first: object, second: object, where: str = "state") -> None:
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)]
 )
 def test_a_run_that_was_ended_from_outside_goes_on_as_if_it_had_not_been(cache, toml, tmp_path, number, code):
-    """Ctrl-C and SIGTERM save the state; after SIGKILL there is that of the last save."""
+    """Ctrl-C and SIGTERM save the state; after SIGKILL there is that of the last save. At a random moment."""
+    at, wait = random.randint(2, 20), random.uniform(0, 0.05)
+    print(f"ended {wait} s after step {at}")
     config = toml(SYNC)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     command = [
@@ -169,7 +173,8 @@ def test_a_run_that_was_ended_from_outside_goes_on_as_if_it_had_not_been(cache, 
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:
-        if line.startswith("step 4/40"):
+        if line.startswith(f"step {at}/40"):
+            time.sleep(wait)
             process.send_signal(number)
             break
     rest = process.stderr.read()
@@ -178,7 +183,7 @@ def test_a_run_that_was_ended_from_outside_goes_on_as_if_it_had_not_been(cache, 
     assert process.stdout is not None
     process.stdout.close()
     done = state(broken)["step"]
-    assert 4 <= done < 40
+    assert at <= done < 40
     if number is not signal.SIGKILL:
         assert f"stopped after {done} of 40 steps: --resume goes on from here" in rest
     assert run(*arguments("avsyncnet", cache, broken, None, "--resume")) == 0
@@ -393,3 +398,47 @@ def test_a_network_of_another_stage_that_is_missing_or_wrong_is_named(cache, tom
 @pytest.mark.parametrize("stage", ["default", "sync", ""])
 def test_an_unknown_stage_is_wrong_usage(cache, tmp_path, stage):
     assert run(*arguments(stage, cache, tmp_path / "run")) == 2
+
+
+def test_a_full_disk_keeps_the_last_save_and_says_so(cache, toml, tmp_path, capsys):
+    resource = pytest.importorskip("resource", reason="no limits of files on this system")
+    out, config = tmp_path / "run", toml(SYNC)
+    assert run(*arguments("avsyncnet", cache, out, config, "--steps", "2")) == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.suffix in (".pt", ".safetensors")}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    capsys.readouterr()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # no file may grow beyond
+    try:
+        code = run(*arguments("avsyncnet", cache, out, None, "--resume", "--steps", "6"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert code == 7
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert re.search(r"state\.pt: File too large: the run is kept up to its last save", error)
+    assert all(path.read_bytes() == content for path, content in before.items())
+    assert not list(out.rglob("*.part"))
+    assert run(*arguments("avsyncnet", cache, out, None, "--resume", "--steps", "6")) == 0
+    assert state(out)["step"] == 6
+
+
+def test_a_network_of_another_architecture_is_refused(cache, toml, tmp_path, capsys):
+    assert run(*arguments("lip_reader", cache, tmp_path / "reader", toml(READER, "reader.toml"))) == 0
+    capsys.readouterr()
+    wrong = "--avsyncnet", str(tmp_path / "reader" / "lip_reader.safetensors")
+    assert run(*arguments("gs", cache, tmp_path / "run", toml(PAPER.format(sync=0)), *wrong)) == 5
+    assert "a LipReader, not a AVSyncNet: name one with --avsyncnet" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_moving_average_and_clipped_gradients_are_settings(cache, toml, tmp_path):
+    assert run(*arguments("avsyncnet", cache, tmp_path / "sync", toml(SYNC), "--steps", "1")) == 0
+    sync = "--avsyncnet", str(tmp_path / "sync" / "avsyncnet.safetensors")
+    more = "--set", "average=0.9", "--set", "clip=0.1", "--set", "loop.tensorboard=true"
+    out = tmp_path / "run"
+    assert run(*arguments("gs", cache, out, toml(PAPER.format(sync=0)), *sync, *more)) == 0
+    kept = state(out)["networks"]
+    saved = load_network(out / "silent_lip.safetensors").state_dict()
+    for name in ("fuse.1.weight", "head.3.bias"):
+        assert torch.equal(saved[name], kept["average"][name])
+        assert not torch.equal(saved[name], kept["generator"][name])
+    assert list((out / "tensorboard").iterdir())
