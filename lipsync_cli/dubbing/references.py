@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from lipsync_cli.faces.crop import crop_face
 from lipsync_cli.faces.landmarks import extent
@@ -33,6 +34,9 @@ _SILENCE = -1000.0  # seconds: long before any speech
 _KEPT = 3  # candidates of each kind and each turn of the head
 _TURN = 12.0  # degrees that make another turn of the head
 _MOST_TURNS = 4  # to each side
+_FEWEST_OF_TURN = 12  # frames that a turn of the head lasts to have references of its own
+_LEAST_SPAN = 0.4  # of the shot's openings that it has to show
+_BLEND = 2.5  # degrees on both sides of the middle between two turns, over which one fades into the other
 _ROOM = 0.3  # of the face's size around it: the smoothed box may lie elsewhere
 _SLACK = 0.05  # of the generator's size that a face may be larger than its crop
 _LARGEST_PATCH = 1120  # pixels of the longer side
@@ -123,20 +127,44 @@ class References:
     """uint8 [R, size, size, 3], the closed mouth first."""
     silenced: bool
     """True where the closed mouth is the work of the silent-lip generator."""
+    yaws: tuple[float, ...] = (0.0,)
+    """Degrees that the head is turned: in `pictures`, then in each of `turned`."""
+    turned: tuple[Image, ...] = ()
+    """Pictures as `pictures` of the head turned otherwise, where the shot shows both mouths so."""
 
     @property
     def size(self) -> int:
         """Side of the crops of this shot, pixels."""
         return int(self.pictures.shape[1])
 
+    def sets(self) -> tuple[Image, ...]:
+        """All pictures, in the order of `yaws`."""
+        return (self.pictures, *self.turned)
 
-def choose(shot: FaceTrack, candidates: Sequence[Candidate]) -> tuple[Candidate, Candidate]:
+    def weights(self, yaws: Sequence[float]) -> NDArray[np.float32]:
+        """[B, K] shares of the sets for heads turned so: the nearest one, half-way between two both."""
+        weights = np.zeros((len(yaws), len(self.yaws)), np.float32)
+        order = np.argsort(self.yaws)
+        centres = np.asarray(self.yaws)[order]
+        for row, yaw in enumerate(yaws):
+            after = int(np.searchsorted((centres[1:] + centres[:-1]) / 2 + _BLEND, yaw))
+            weights[row, order[after]] = 1
+            if after + 1 < len(centres):
+                middle = (centres[after] + centres[after + 1]) / 2
+                share = float(np.clip((yaw - middle + _BLEND) / (2 * _BLEND), 0, 1))
+                weights[row, order[after]], weights[row, order[after + 1]] = 1 - share, share
+        return weights
+
+
+def choose(
+    shot: FaceTrack, candidates: Sequence[Candidate], seen: NDArray[np.bool_] | None = None
+) -> tuple[Candidate, Candidate]:
     """The closed and the open reference of a shot (they may be one frame).
 
     Among the most closed and the most open frames those whose head is turned as usual in the shot, as large
-    as usual, and sharp.
+    as usual, and sharp. seen: [N] the frames that count; all with a face where it is not given.
     """
-    seen = shot.present
+    seen = shot.present if seen is None else seen
     widths = shot.boxes[:, 2] - shot.boxes[:, 0]
     usual_yaw, usual_width = float(np.median(shot.yaws[seen])), float(np.median(widths[seen]))
     closed_limit, open_limit = np.quantile(shot.openings[seen], (MOST_CLOSED, 1 - MOST_OPEN))
@@ -173,22 +201,59 @@ def references_of(
     """
     if not candidates:
         return None
-    closed, opened = choose(shot, candidates)
+    seen = shot.present
+    usual = float(np.median(shot.yaws[seen]))
     size = crop_size(shot, silent_lip)
+    first, silenced = _pictures(shot, choose(shot, candidates), size, silent_lip, speech)
+    yaws, turned = [usual], []
+    if silent_lip.n_references > 1:
+        for part, own in _turns(shot, candidates, usual):
+            pictures, _ = _pictures(shot, choose(shot, own, part), size, silent_lip, speech)
+            yaws.append(float(np.median(shot.yaws[part])))
+            turned.append(pictures)
+    return References(first, silenced, tuple(yaws), tuple(turned))
+
+
+def _turns(
+    shot: FaceTrack, candidates: Sequence[Candidate], usual: float
+) -> Iterator[tuple[NDArray[np.bool_], list[Candidate]]]:
+    """Other turns of the head than the usual one that show a closed and an open mouth: frames, candidates."""
+    turns = np.round((shot.yaws - usual) / _TURN).astype(int)
+    whole = _span(shot.openings[shot.present])
+    for turn in sorted({int(turn) for turn in turns[shot.present]} - {0}):
+        part = shot.present & (turns == turn)
+        own = [candidate for candidate in candidates if part[candidate.index]]
+        if part.sum() >= _FEWEST_OF_TURN and own and _span(shot.openings[part]) >= _LEAST_SPAN * whole:
+            yield part, own
+
+
+def _span(openings: NDArray[np.float32]) -> float:
+    low, high = np.quantile(openings, (MOST_CLOSED, 1 - MOST_OPEN))
+    return float(high - low)
+
+
+def _pictures(
+    shot: FaceTrack,
+    chosen: tuple[Candidate, Candidate],
+    size: int,
+    silent_lip: FaceGenerator,
+    speech: Speech,
+) -> tuple[Image, bool]:
+    """The references' crops, the first silenced where that is needed, and whether it was."""
+    closed, opened = chosen
     crops = []
-    for candidate in (closed, opened):
+    for candidate in chosen:
         box = shot.box(candidate.index)
         if box is None:
             raise ValueError(f"frame {candidate.index} is a candidate, but the track has no face there")
         crops.append(candidate.crop(box, size))
     n = silent_lip.n_references
     pictures = np.stack([crops[min(i, 1)] for i in range(max(n, 1))])
-    references = References(pictures, silenced=False)
     if n == 0 or (n > 1 and is_closed(closed.opening, opened.opening)):
-        return references
+        return pictures, False
     silent = pictures.copy()
-    silent[0] = _silenced(references, silent_lip, speech)
-    return replace(references, pictures=silent, silenced=True)
+    silent[0] = _silenced(pictures, silent_lip, speech)
+    return silent, True
 
 
 def is_closed(opening: float, widest: float) -> bool:
@@ -207,8 +272,8 @@ def crop_size(shot: FaceTrack, generator: FaceGenerator) -> int:
     )
 
 
-def _silenced(references: References, silent_lip: FaceGenerator, speech: Speech) -> Image:
+def _silenced(references: Image, silent_lip: FaceGenerator, speech: Speech) -> Image:
     """What G_S makes of the first reference: the same face, silent."""
-    pictures = to_network(references.pictures)
+    pictures = to_network(references)
     face = silent_lip(speech.around([_SILENCE]), pictures[None], mask_lower_half(pictures[:1]))
     return to_image(face[0])

@@ -50,6 +50,12 @@ class Showing:
     """Seconds of the speech in which the filmed mouth shows."""
     end: float
     """Second at which the speech is over."""
+    yaws: NDArray[np.float64]
+    """[N] degrees, steadied."""
+
+    def yaw(self, source: int) -> float:
+        """Of the head in a frame of the source."""
+        return float(self.yaws[source])
 
     def of(self, source: int, time: float) -> tuple[float, Status]:
         """Share and status of a frame of the source that is shown at a time of the output."""
@@ -95,6 +101,7 @@ def showing(track: FaceTrack, settings: DubSettings, *, pauses: Spans, end: floa
         if settings.silence == "original"
         else [],
         end=end,
+        yaws=yaws,
     )
 
 

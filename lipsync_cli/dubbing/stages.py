@@ -13,6 +13,7 @@ from threading import Event
 from typing import TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from lipsync_cli.dubbing.references import References
@@ -48,6 +49,8 @@ class DubFrame:
     share: float = 0.0
     """How much of the generated face shows."""
     status: Status = Status.NO_FACE
+    yaw: float = 0.0
+    """Degrees that the head is turned, steadied."""
 
 
 def fit(stream: FrameStream, plan: Sequence[tuple[int, float]], *, first: int = 0) -> Iterator[DubFrame]:
@@ -83,7 +86,7 @@ def crop(
             continue
         shot = int(shots[item.source])
         face = crop_face(item.frame.image, item.box, references[shot].size)
-        yield replace(item, shot=shot, crop=face)
+        yield replace(item, shot=shot, crop=face, yaw=shown.yaw(item.source))
 
 
 def speak(
@@ -115,10 +118,18 @@ def _draw(
     """Faces of frames of one shot, uint8 [B, size, size, 3]."""
     heard = speech.around([item.frame.time for item in items])
     crops = to_network(np.stack([item.crop for item in items if item.crop is not None]))
-    pictures = crops[:, None]
-    if generator.n_references:
-        pictures = to_network(references.pictures).expand(len(items), -1, -1, -1, -1)
-    return to_image(generator(heard, pictures, mask_lower_half(crops)))
+    pose = mask_lower_half(crops)
+    if not generator.n_references:
+        return to_image(generator(heard, crops[:, None], pose))
+    weights = torch.from_numpy(references.weights([item.yaw for item in items]))
+    faces = torch.zeros_like(crops)
+    for pictures, share in zip(references.sets(), weights.T, strict=True):
+        rows = share.nonzero()[:, 0]
+        if len(rows):
+            shown = to_network(pictures).expand(len(rows), -1, -1, -1, -1)
+            drawn = generator(heard[rows], shown, pose[rows]).to(faces)
+            faces[rows] += share[rows, None, None, None] * drawn
+    return to_image(faces)
 
 
 def paste(frames: Iterator[DubFrame], track: FaceTrack) -> Iterator[DubFrame]:

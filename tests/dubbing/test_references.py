@@ -3,7 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lipsync_cli.dubbing.references import Candidate, CandidateKeeper, choose, crop_size, is_closed
+from lipsync_cli.dubbing.references import (
+    Candidate,
+    CandidateKeeper,
+    References,
+    choose,
+    crop_size,
+    is_closed,
+    references_of,
+)
 from lipsync_cli.faces.crop import crop_face
 from lipsync_cli.faces.landmarks import extent
 from lipsync_cli.faces.track import FaceTrack
@@ -166,3 +174,39 @@ def test_the_keeper_takes_the_face_as_the_track_sees_it(world) -> None:
     (candidate,) = keeper.take()
     face = extent(landmarks)
     assert np.array_equal(candidate.crop(face, 32), crop_face(image, face, 32))
+
+
+def test_each_turn_of_the_head_that_shows_both_mouths_has_references_of_its_own(world) -> None:
+    shot = track([0.1 * (i % 8) / 8 for i in range(48)])
+    shot.yaws[30:] = 24
+    kept = candidates(shot.openings)
+    found = references_of(shot, kept, world.Generator(), world.Speech())
+    assert found is not None
+    assert len(found.sets()) == len(found.yaws) == 2
+    assert found.yaws == (0, 24)  # the usual one first
+    shot.openings[30:] = 0.03  # turned away it hardly moves: no references can be had there
+    again = references_of(shot, kept, world.Generator(), world.Speech())
+    assert again is not None
+    assert len(again.sets()) == 1
+
+
+def test_a_short_turn_of_the_head_has_no_references_of_its_own(world) -> None:
+    shot = track([0.1 * (i % 8) / 8 for i in range(48)])
+    shot.yaws[40:] = 24
+    kept = candidates(shot.openings)
+    found = references_of(shot, kept, world.Generator(), world.Speech())
+    assert found is not None
+    assert found.turned == ()
+
+
+def test_between_two_turns_both_references_are_mixed_and_shares_add_up_to_one() -> None:
+    pictures = np.zeros((2, 4, 4, 3), np.uint8)
+    references = References(pictures, False, (0.0, 20.0, -10.0), (pictures, pictures))
+    weights = references.weights([-30, -10, -5, 0, 5, 10, 11, 15, 40])
+    assert weights.sum(axis=1) == pytest.approx(np.ones(9))
+    assert weights[0].tolist() == weights[1].tolist() == [0, 0, 1]
+    assert weights[2].tolist() == pytest.approx([0.5, 0, 0.5])
+    assert weights[3].tolist() == weights[4].tolist() == [1, 0, 0]
+    assert weights[5].tolist() == pytest.approx([0.5, 0.5, 0])
+    assert 0.5 < weights[6][1] < 1
+    assert weights[7].tolist() == weights[8].tolist() == [0, 1, 0]
