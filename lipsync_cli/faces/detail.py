@@ -18,6 +18,7 @@ _SAME_PLACE = 10.0  # grey levels; where pictures differ by more, the motion fou
 _SAME_SKIN = 12.0  # grey levels; where slow shades differ by more, it is other skin (or lips, or teeth)
 _SPEAKING = (0.72, 0.5, 0.34)  # mouth and cheeks in a crop: level, half width, half height
 _LIPS = (0.70, 0.22, 0.13)  # lips in a crop; theirs is the generator's alone: filmed ones say something else
+_FAINT = 0.5  # grey levels squared; detail below that is noise
 _FINE = 1 / 48  # of the width: what changes faster than this is detail
 
 
@@ -76,11 +77,23 @@ def borrow_detail(generated: Image, filmed: Image, strength: float = 1.0) -> Ima
     own = part.astype(np.float32)
     slow_own, slow_moved = _slow(own), _slow(moved)
     fine_own, fine_moved = own - slow_own, moved - slow_moved
-    # Energies of unlike detail add up: this much of the filmed one fills up what is missing.
-    lacking = np.sqrt(np.clip(1 - (_energy(fine_own) / (_energy(fine_moved) + 0.5)) ** 2, 0, 1))
+    lacking = _filling_up(fine_own, fine_moved)
     skin = 1 - _ellipse(generated.shape[0], _LIPS)[top:]
     share = strength * skin * lacking * likeness(slow_own, slow_moved, _SAME_SKIN)
     return np.concatenate([generated[:top], _as_image(own + share[..., None] * fine_moved)])
+
+
+def _filling_up(own: Floats, filmed: Floats) -> Floats:
+    """[H, W]: the share of the filmed detail that gives the face's own detail the filmed one's energy.
+
+    The positive root s of |own + s filmed|^2 = |filmed|^2, local means; 0 where there is enough. What both
+    have in common counts: a generator that moves the filmed pixels has most of their detail already.
+    """
+    filmed_energy = _energy(filmed, filmed) + _FAINT
+    common = np.clip(_energy(own, filmed), 0, None)
+    missing = np.clip(filmed_energy - _energy(own, own) - _FAINT, 0, None)
+    share = (np.sqrt(common**2 + filmed_energy * missing) - common) / filmed_energy
+    return np.asarray(np.clip(share, 0, 1), np.float32)
 
 
 def motion_between(now: Image, before: Image) -> Floats:
@@ -136,10 +149,10 @@ def _slow(picture: Floats) -> Floats:
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), _reach(picture)), np.float32)
 
 
-def _energy(detail: Floats) -> Floats:
-    """Root mean square of detail [H, W, 3] around each place, [H, W]."""
-    squares = (detail**2).mean(axis=2)
-    return np.asarray(np.sqrt(cv2.GaussianBlur(squares, (0, 0), 2 * _reach(detail))), np.float32)
+def _energy(one: Floats, other: Floats) -> Floats:
+    """Mean product of two details [H, W, 3] around each place, [H, W]; of one with itself its mean square."""
+    products = (one * other).mean(axis=2)
+    return np.asarray(cv2.GaussianBlur(products, (0, 0), 2 * _reach(one)), np.float32)
 
 
 def _as_image(picture: Floats) -> Image:

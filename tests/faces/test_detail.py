@@ -130,6 +130,13 @@ def test_a_face_that_is_as_sharp_already_gets_nothing() -> None:
     assert np.abs(borrowed.astype(float) - generated).mean() < 0.25 * np.abs(texture(4)).mean()
 
 
+def test_detail_that_the_face_has_already_is_not_added_twice() -> None:
+    """A generator that moves the filmed pixels keeps a weakened form of their very detail."""
+    filmed = with_texture(face(), texture(3))
+    borrowed = borrow_detail(with_texture(face(), 0.7 * texture(3)), filmed)
+    assert 0.9 < sharpness(borrowed, CHEEK) / sharpness(filmed, CHEEK) < 1.1
+
+
 def test_nothing_is_borrowed_where_the_skin_is_another() -> None:
     darker = np.clip(with_texture(face(), texture(3)).astype(int) - 60, 0, 255).astype(np.uint8)
     assert np.abs(borrow_detail(face(), darker).astype(int) - face()).max() <= 1
