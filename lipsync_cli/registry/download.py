@@ -19,6 +19,8 @@ import lipsync_cli
 from lipsync_cli.errors import WeightsError
 
 _BLOCK = 1 << 18
+_LARGEST = 1 << 32
+"""Bytes; no known file of weights has more, and a server that never ends would fill the disk."""
 _PASSING = (408, 425, 429)
 """Client errors that may pass; all of the server's (5xx) may."""
 _BROKEN = (urllib.error.URLError, http.client.HTTPException, OSError)
@@ -55,6 +57,7 @@ def download(
     *,
     progress: DownloadProgress | None = None,
     patience: Patience = _PATIENCE,
+    largest: int = _LARGEST,
 ) -> str:
     """Fetch a file into `part` and return its sha256; what `part` holds already is not fetched again.
 
@@ -63,10 +66,10 @@ def download(
     check. After any error `part` stays, to go on from.
 
     Raises WeightsError for an address that is not http(s), an answer that will not change (404, ...), a disk
-    that is full, or when all attempts are used up.
+    that is full, more than `largest` bytes (then `part` is removed), or when all attempts are used up.
     """
     _check_scheme(url)
-    transfer = _Transfer(url, part, progress, patience.stall)
+    transfer = _Transfer(url, part, progress, patience.stall, largest)
     failures = 0
     while True:
         before = transfer.size()
@@ -98,12 +101,15 @@ class _DiskError(Exception):
 class _Transfer:
     """One file on its way, over any number of connections."""
 
-    def __init__(self, url: str, part: Path, progress: DownloadProgress | None, stall: float) -> None:
+    def __init__(
+        self, url: str, part: Path, progress: DownloadProgress | None, stall: float, largest: int
+    ) -> None:
         self._url = url
         self._part = part
         self._tag_file = part.with_name(part.name + ".tag")
         self._progress = progress
         self._stall = stall
+        self._largest = largest
         self._opener = urllib.request.build_opener(_SafeRedirects)
 
     def size(self) -> int:
@@ -154,14 +160,25 @@ class _Transfer:
         length = answer.headers.get("Content-Length", "")
         total = begun + int(length) if length.isdecimal() else None
         done = begun
+        self._check_size(total or begun)
         with self._open(begun) as file:
             while block := answer.read(_BLOCK):
+                self._check_size(done + len(block))
                 _write(file, block)
                 done += len(block)
                 if self._progress is not None:
                     self._progress(done, total)
         if total is not None and done < total:
             raise http.client.HTTPException(f"the connection ended after {done} of {total} bytes")
+
+    def _check_size(self, n: int) -> None:
+        """WeightsError for more bytes than the file can have: it is another one."""
+        if n > self._largest:
+            self._begin_anew()
+            raise WeightsError(
+                f"{self._url}: the server sends {n} bytes or more, the file has at most {self._largest}: "
+                "it was removed: get the file from elsewhere and import it"
+            )
 
     def _open(self, begun: int) -> IO[bytes]:
         try:

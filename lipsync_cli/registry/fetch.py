@@ -63,7 +63,8 @@ def pull(
         )
     target = store.cache_folder() / entry.file
     part = target.with_name(target.name + ".part")
-    found = download(entry.url, part, progress=progress, patience=patience)
+    largest = {} if entry.bytes is None else {"largest": entry.bytes}
+    found = download(entry.url, part, progress=progress, patience=patience, **largest)
     _check_download(name, entry, part, found, trust)
     try:
         _check_network(entry, part)

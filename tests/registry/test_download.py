@@ -124,6 +124,15 @@ def test_a_part_that_is_longer_than_the_file_is_thrown_away(server, serve, part,
     assert download(server.url("/file"), part, patience=pauses.patience()) == digest_of(CONTENT)
 
 
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_server_that_sends_more_than_the_file_can_have_is_stopped(server, serve, part, pauses, declared):
+    server.files["/file"] = serve(CONTENT, declares_length=declared)
+    with pytest.raises(WeightsError, match=r"sends \d+ bytes or more, the file has at most 500000"):
+        download(server.url("/file"), part, patience=pauses.patience(), largest=500_000)
+    assert left_beside(part) == []
+    assert len(server.asked) == 1
+
+
 def test_a_length_that_is_not_declared_is_no_error(server, serve, part, pauses, digest_of):
     server.files["/file"] = serve(CONTENT, declares_length=False)
     told: list[int | None] = []
