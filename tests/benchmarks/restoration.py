@@ -3,10 +3,10 @@
     python tests/benchmarks/restoration.py VIDEO [--frames 50] [--network 8] [--speed]
 
 VIDEO is dubbed with its own speech; its generated and filmed faces are what is measured, in the lower half.
-Restorers: `grain` lays new grain over the face in every frame, as blind restorers do to skin; `pulse` sharpens
-by another amount in every frame; `gfpgan` is the network with the golden weights (tests/models), asked for
---network frames only. IFC and flicker ratio: lipsync_cli/metrics/temporal.py. --speed times one face with each
-network, float32 and bfloat16, on all cores: leave the machine alone meanwhile.
+Restorers: `grain` lays new grain over the face in every frame, as blind restorers do to skin; `pulse`
+sharpens by another amount in every frame; `gfpgan` is the network with the golden weights (tests/models),
+asked for --network frames only. IFC and flicker ratio: lipsync_cli/metrics/temporal.py. --speed times one
+face with each network, float32 and bfloat16, on all cores: leave the machine alone meanwhile.
 """
 
 from __future__ import annotations
