@@ -25,6 +25,7 @@ from lipsync_cli.errors import DataError, SettingsError
 from lipsync_cli.models.face_generator import UNetFaceGenerator
 from lipsync_cli.models.lip_reader import LipReader
 from lipsync_cli.settings import from_mapping, to_mapping
+from lipsync_cli.speech.mel import MelSettings
 from lipsync_cli.training.avsyncnet import AVSyncNetStage, AVSyncNetTraining, SyncTraining
 from lipsync_cli.training.board import require_tensorboard
 from lipsync_cli.training.compute import Compute, training_precision
@@ -99,7 +100,7 @@ def plan_training(job: TrainJob) -> Training:
         require_tensorboard()
     compute = Compute(device, training_precision(job.precision, device))
     corpus = Corpus(clips, settings.corpus)
-    _check_size(job, settings, cache)
+    _check_cache(job, settings, cache)
     stage = _build(job.asked.stage, settings, corpus, compute)
     facts = {
         "data": str(job.data.resolve()),
@@ -119,8 +120,16 @@ def plan_training(job: TrainJob) -> Training:
     return Training(run, job, kept, tuple(_notes(kept, corpus)))
 
 
-def _check_size(job: TrainJob, settings: Settings, cache: CacheSettings) -> None:
-    """DataError unless the crops are as large as the generator draws faces (other networks resize)."""
+def _check_cache(job: TrainJob, settings: Settings, cache: CacheSettings) -> None:
+    """DataError unless mels are as networks here hear them, and crops as large as the generator draws faces.
+
+    (Other networks resize crops.)
+    """
+    if cache.sample_rate != MelSettings().sample_rate:
+        raise DataError(
+            f"{job.data} was made of sound at {cache.sample_rate} Hz, but the networks hear mels of "
+            f"{MelSettings().sample_rate} Hz: prepare into a new folder"
+        )
     if isinstance(settings, WarpingTraining | GeneratorTraining):
         size = settings.network.image_size
         if size != cache.image_size:

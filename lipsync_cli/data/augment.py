@@ -56,11 +56,11 @@ def random_grid(rng: np.random.Generator, size: int, amount: PictureAugmentation
 
 
 def sample_grid(pictures: Tensor, grids: Tensor) -> Tensor:
-    """pictures [C, F, 3, H, W], one grid for each of C samples [C, H, W, 2] -> warped pictures."""
+    """pictures [C, F, 3, H, W], one grid for each of C samples [C, h, w, 2] -> warped, [C, F, 3, h, w]."""
     n_samples, n_frames = pictures.shape[:2]
     stacked = pictures.reshape(n_samples, n_frames * 3, *pictures.shape[-2:])
     warped = F.grid_sample(stacked, grids, padding_mode="reflection", align_corners=False)
-    return warped.reshape(pictures.shape)
+    return warped.reshape(*pictures.shape[:3], *grids.shape[1:3])
 
 
 def move_points(points: Tensor, grid: Tensor) -> Tensor:

@@ -442,3 +442,11 @@ def test_a_moving_average_and_clipped_gradients_are_settings(cache, toml, tmp_pa
         assert torch.equal(saved[name], kept["average"][name])
         assert not torch.equal(saved[name], kept["generator"][name])
     assert list((out / "tensorboard").iterdir())
+
+
+def test_a_cache_with_other_mels_is_refused(cache, toml, tmp_path, capsys):
+    file = cache / "cache.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"sample_rate": 22050}))
+    assert run(*arguments("avsyncnet", cache, tmp_path / "run", toml(SYNC))) == 7
+    assert "was made of sound at 22050 Hz, but the networks hear mels of 16000 Hz" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
