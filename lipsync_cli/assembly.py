@@ -45,10 +45,8 @@ def dub(job: DubJob, progress: Progress | None = None) -> DubReport:
     What can be known to be wrong is found before the work begins, and after any error there is no output.
     Raises MediaError, FaceError, WeightsError or SettingsError.
     """
-    from lipsync_cli.media.reader import VideoReader
-
     _check_files(job)
-    return _dub(VideoReader(job.video), job, progress)
+    return _dub(_open_stream(job), job, progress)
 
 
 def demo(output: Path, settings: DubSettings | None = None, progress: Progress | None = None) -> DubReport:
@@ -219,6 +217,16 @@ def _dub(stream: FrameStream, job: DubJob, progress: Progress | None) -> DubRepo
     if job.report is not None:
         write_json(job.report, report)
     return report
+
+
+def _open_stream(job: DubJob) -> FrameStream:
+    """The job's video, read as its settings say."""
+    from lipsync_cli.media.ffmpeg_reader import FfmpegReader
+    from lipsync_cli.media.reader import VideoReader
+
+    if job.settings.backend == "ffmpeg":
+        return FfmpegReader(job.video, filters=job.settings.filter or "")
+    return VideoReader(job.video)
 
 
 def _make_parts(stream: FrameStream, job: DubJob, execution: Execution, used: list[NetworkUsed]) -> DubParts:

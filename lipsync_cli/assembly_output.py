@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,11 +65,15 @@ def chunked(stream: FrameStream, job: DubJob, rate: Fraction, work: WorkFolder) 
 def open_sink(stream: FrameStream, job: DubJob, rate: Fraction, chunk: Path | None = None) -> FrameSink:
     """What encodes the job's whole output, or one silent piece of it."""
     from lipsync_cli.assembly_speakers import make_sound
+    from lipsync_cli.media.ffmpeg_writer import FfmpegWriter
     from lipsync_cli.media.writer import VideoWriter
 
-    return VideoWriter(
+    on_ffmpeg = job.settings.backend == "ffmpeg"
+    writer = partial(FfmpegWriter, encoder=job.settings.encoder) if on_ffmpeg else VideoWriter
+    return writer(
         chunk or job.output,
         called=job.output,
+        wide=stream.info.wide,
         width=stream.info.width * (2 if job.settings.side_by_side else 1),
         height=stream.info.height,
         rate=rate,

@@ -50,6 +50,10 @@ class Waveform:
         return len(self.samples) / self.sample_rate
 
 
+WideColours = tuple[int, int]
+"""Primaries and transfer of pictures that are not BT.709's or older: their numbers in ITU-T H.273."""
+
+
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
     """What is known of a video before decoding it."""
@@ -65,6 +69,8 @@ class VideoInfo:
     n_frames: int
     """Number of frames, an estimate where the container does not say."""
     codec: str
+    wide: WideColours | None = None
+    """For BT.2020, PQ and HLG: pictures keep these, and what is written has to say so."""
 
 
 @dataclass(frozen=True, slots=True)

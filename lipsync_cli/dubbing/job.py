@@ -68,6 +68,12 @@ class DubSettings:
     """Speed of the video encoder, 'ultrafast' to 'veryslow'."""
     codec: Literal["h264", "hevc"] = "h264"
     """Format of the video."""
+    backend: Literal["pyav", "ffmpeg"] = "pyav"
+    """What reads and writes video: 'pyav', or the 'ffmpeg' program of the system (the extra 'ffmpeg')."""
+    encoder: str | None = None
+    """With --backend ffmpeg: its encoder in place of that of --codec, as h264_nvenc or h264_videotoolbox."""
+    filter: str | None = None
+    """With --backend ffmpeg: filters for the filmed picture, as yadif,hqdn3d."""
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -81,6 +87,9 @@ class DubSettings:
         for pair in self.speech_for:
             if not all(pair.rpartition("=")[::2]):
                 raise SettingsError(f"--speech-for {pair}: write FACE=SOUND, as in right=answer.wav")
+        for name in ("encoder", "filter"):
+            if getattr(self, name) is not None and self.backend != "ffmpeg":
+                raise SettingsError(f"--{name} goes with --backend ffmpeg, not with '{self.backend}'")
         self._check_restoration()
         if self.silent_lip is not None and self.model in ("default", "paper"):
             raise SettingsError(

@@ -44,6 +44,11 @@ class Muxer:
         self._speech: Track | None = None
         self._container: OutputContainer | None = None
 
+    @property
+    def part(self) -> Path:
+        """What the file is called until it is complete."""
+        return self._part
+
     def open(self, add_video: Callable[[OutputContainer], VideoStream]) -> VideoStream:
         """Begin the file with the stream that `add_video` adds to it."""
         self._container = av.open(

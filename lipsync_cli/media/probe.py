@@ -23,7 +23,7 @@ from av.video.stream import VideoStream
 
 from lipsync_cli.errors import MediaError
 from lipsync_cli.interfaces import AudioInfo, VideoInfo
-from lipsync_cli.media.picture import Geometry
+from lipsync_cli.media.picture import Geometry, wide_colours
 
 StreamT = TypeVar("StreamT", bound=Stream)
 
@@ -49,7 +49,7 @@ def probe_video(path: Path) -> VideoInfo:
     with open_media(path) as container:
         stream = video_stream(container, path)
         stream.thread_type = "SLICE"  # frame threads would decode many frames to hand out the first
-        first = _first_frame(container, stream, path)
+        first = first_frame(container, stream, path)
         geometry = Geometry.of(first, stream.sample_aspect_ratio)
         codec = stream.codec_context.name
         delay = max(stream_start(stream) - time_zero(container), Fraction(0))
@@ -65,6 +65,7 @@ def probe_video(path: Path) -> VideoInfo:
         duration=float(delay + length),
         n_frames=declared or max(1, round(length * rate)),
         codec=codec,
+        wide=wide_colours(first),
     )
 
 
@@ -196,7 +197,8 @@ def _declared_end(container: InputContainer, stream: VideoStream | AudioStream) 
     return (container.duration or 0) * _MICROSECOND
 
 
-def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:
+def first_frame(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:
+    """The first picture that can be decoded; MediaError when there is none."""
     failures = 0
     for packet in container.demux(stream):
         try:

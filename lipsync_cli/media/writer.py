@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 
 from lipsync_cli.device import has_avx512
 from lipsync_cli.errors import MediaError, SettingsError
-from lipsync_cli.interfaces import Frame
+from lipsync_cli.interfaces import Frame, WideColours
 from lipsync_cli.media.mix import Sound
 from lipsync_cli.media.muxer import Muxer, named_errors
 from lipsync_cli.media.picture import PictureEncoder
@@ -69,6 +69,14 @@ def check_output(path: Path, codec: str = "h264") -> None:
             ) from error
 
 
+def check_quality(crf: float, preset: str) -> None:
+    """SettingsError unless this is a quality from 0 to `LARGEST_CRF` and one of `PRESETS`."""
+    if not 0 <= crf <= LARGEST_CRF:
+        raise SettingsError(f"crf {crf} is out of range; give 0 (best) to {LARGEST_CRF}")
+    if preset not in PRESETS:
+        raise SettingsError(f"preset {preset!r} is unknown; choose one of {', '.join(PRESETS)}")
+
+
 def check_not_an_input(output: Path, *inputs: Path) -> None:
     """Refuse to write over a file that is being read.
 
@@ -109,6 +117,8 @@ class VideoWriter:
         codec: `h264` or `hevc`.
         comment: written into the file's comment tag.
         called: what errors call the file, where it is only a part of that one.
+        wide: primaries and transfer of BT.2020 pictures, as in `VideoInfo`: they are then written, in 8 bits,
+            by the matrix of BT.2020.
 
     Raises:
         MediaError: as `check_output`, or the speech has no sound; later: the disk is full or the like.
@@ -128,12 +138,10 @@ class VideoWriter:
         codec: str = "h264",
         comment: str | None = None,
         called: Path | None = None,
+        wide: WideColours | None = None,
     ) -> None:
         check_output(path, codec)
-        if not 0 <= crf <= LARGEST_CRF:
-            raise SettingsError(f"crf {crf} is out of range; give 0 (best) to {LARGEST_CRF}")
-        if preset not in PRESETS:
-            raise SettingsError(f"preset {preset!r} is unknown; choose one of {', '.join(PRESETS)}")
+        check_quality(crf, preset)
         self._path = called or path
         self._shape = (height, width, 3)
         self._rate = rate
@@ -144,7 +152,7 @@ class VideoWriter:
         self._held: VideoFrame | None = None
         self._durations: dict[int, int] = {}
         self._n_written = 0
-        self._picture = PictureEncoder(height)
+        self._picture = PictureEncoder(height, wide)
 
     def __enter__(self) -> Self:
         try:
@@ -196,7 +204,8 @@ class VideoWriter:
         context.time_base = Fraction(1, self._ticks)
         context.height, context.width = (side + side % 2 for side in self._shape[:2])
         context.pix_fmt = "yuv420p"
-        context.colorspace = context.color_primaries = context.color_trc = self._picture.standard
+        context.colorspace = self._picture.matrix_number
+        context.color_primaries, context.color_trc = self._picture.primaries, self._picture.transfer
         context.color_range = int(ColorRange.MPEG)
         if self._codec == "hevc":
             context.codec_tag = "hvc1"  # the only one that Apple's players take

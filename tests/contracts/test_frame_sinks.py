@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import wave
 import weakref
 from collections.abc import Callable
@@ -15,9 +16,10 @@ import pytest
 
 from lipsync_cli.errors import MediaError
 from lipsync_cli.interfaces import Frame, FrameSink
+from lipsync_cli.media.ffmpeg_writer import FfmpegWriter
 from lipsync_cli.media.writer import VideoWriter
 
-SINKS = [pytest.param(VideoWriter, id="pyav")]
+SINKS = [pytest.param(VideoWriter, id="pyav"), pytest.param(FfmpegWriter, id="ffmpeg")]
 """One line for each implementation: called with (path, *, width, height, rate, speech)."""
 
 RATE = Fraction(30_000, 1001)
@@ -25,6 +27,8 @@ RATE = Fraction(30_000, 1001)
 
 @pytest.fixture(params=SINKS)
 def open_sink(request: pytest.FixtureRequest) -> Callable[..., FrameSink]:
+    if request.param is FfmpegWriter and shutil.which("ffmpeg") is None:
+        pytest.skip("there is no ffmpeg program on this machine")
     sink: Callable[..., FrameSink] = request.param
     return sink
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import weakref
 from collections.abc import Callable
 from fractions import Fraction
@@ -15,11 +16,12 @@ import pytest
 
 from lipsync_cli.errors import MediaError
 from lipsync_cli.interfaces import FrameStream, VideoInfo
+from lipsync_cli.media.ffmpeg_reader import FfmpegReader
 from lipsync_cli.media.reader import VideoReader
 
 Open = Callable[[Path], FrameStream]
 
-STREAMS = [pytest.param(VideoReader, id="pyav")]
+STREAMS = [pytest.param(VideoReader, id="pyav"), pytest.param(FfmpegReader, id="ffmpeg")]
 """One line for each implementation."""
 
 N_FRAMES = 20
@@ -28,6 +30,8 @@ TIMES = [index / 25 + 0.01 * (index % 3) for index in range(N_FRAMES)]
 
 @pytest.fixture(params=STREAMS)
 def open_stream(request: pytest.FixtureRequest) -> Open:
+    if request.param is FfmpegReader and shutil.which("ffmpeg") is None:
+        pytest.skip("there is no ffmpeg program on this machine")
     stream: Open = request.param
     return stream
 

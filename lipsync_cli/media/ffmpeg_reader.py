@@ -1,0 +1,161 @@
+"""Reads the frames of a video by the ffmpeg program of the system: its decoders, its filters."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.container import InputContainer
+
+from lipsync_cli.errors import MediaError, SettingsError
+from lipsync_cli.interfaces import Frame, VideoInfo
+from lipsync_cli.media.ffmpeg_program import Program, ffmpeg_python
+from lipsync_cli.media.picture import Geometry, colours, is_transparent
+from lipsync_cli.media.probe import (
+    UNDECODABLE,
+    first_frame,
+    open_media,
+    probe_video,
+    time_zero,
+    video_stream,
+)
+from lipsync_cli.media.writer import ticks_a_second
+
+_BUFFER = 1 << 20
+_MATRICES = {"ITU709": "bt709", "FCC": "fcc", "ITU601": "bt601", "SMPTE240M": "smpte240m", "BT2020": "bt2020"}
+"""The converter's name for a colour matrix -> that of ffmpeg's filter `scale`."""
+
+
+class FfmpegReader:
+    """The frames of a video file in order of presentation, uint8 [H, W, 3] RGB (a `FrameStream`).
+
+    As `VideoReader`, but decoded by the ffmpeg program, which hands pictures over with their time stamps
+    (raw video in NUT). Rotation, pixel aspect ratio, colour matrix and range are applied, in this order and
+    before `filters`.
+
+    Args:
+        path: a video or a picture.
+        filters: a chain of ffmpeg's video filters, as in `yadif,hqdn3d`; they may change size and rate.
+
+    Raises:
+        MediaError: (also while iterating) the file is missing, unreadable, or has no picture.
+        SettingsError: ffmpeg-python or ffmpeg is missing, or the filters are refused.
+    """
+
+    def __init__(self, path: Path, *, filters: str = "") -> None:
+        ffmpeg_python()
+        self._info = probe_video(path)
+        self._filters = filters
+        with open_media(path) as container:
+            stream = video_stream(container, path)
+            self._zero = time_zero(container)
+            picture = first_frame(container, stream, path)
+            self._geometry = Geometry.of(picture, stream.sample_aspect_ratio)
+            self._coded = picture.width, picture.height
+            self._transparent = is_transparent(picture)
+            matrix, full_range = colours(picture)
+            self._colours = _MATRICES[matrix.name], "full" if full_range else "limited"
+        if filters:
+            self._info = self._filtered()
+
+    @property
+    def info(self) -> VideoInfo:
+        """Size after rotation and filters, average rate, duration."""
+        return self._info
+
+    def __iter__(self) -> Generator[Frame]:
+        latest = -1.0
+        with self._run() as container:
+            stream = container.streams.video[0]
+            shape = (stream.codec_context.height, stream.codec_context.width, 3)
+            index = 0
+            for packet in container.demux(stream):
+                if not packet.size:
+                    continue
+                pixels = np.frombuffer(memoryview(packet), np.uint8).reshape(shape).copy()
+                time = latest + float(1 / self._info.rate)
+                if packet.pts is not None and packet.time_base is not None:
+                    time = float(packet.pts * packet.time_base)
+                del packet
+                if time > latest:
+                    latest = time
+                    yield Frame(index, time, pixels)
+                    index += 1
+        if index == 0:
+            raise MediaError(f"{self._info.path}: {UNDECODABLE}")
+
+    @contextmanager
+    def _run(self) -> Iterator[InputContainer]:
+        """The program's output, opened; the program ends with the block."""
+        with Program(self._output(), reads=False, writes=True) as program:
+            try:
+                with av.open(program.stdout, "r", format="nut", buffer_size=_BUFFER) as container:
+                    yield container
+            except av.error.FFmpegError as error:
+                problem = program.finish(1) or error.strerror
+                if self._filters:
+                    raise SettingsError(f"--filter {self._filters}: ffmpeg refuses it ({problem})") from error
+                raise MediaError(
+                    f"{self._info.path}: cannot be read by ffmpeg ({problem}); check that it plays"
+                ) from error
+
+    def _output(self) -> Any:
+        ffmpeg = ffmpeg_python()
+        # An absolute path cannot be taken for a protocol or an option.
+        source = ffmpeg.input(str(self._info.path.absolute()), noautorotate=None, copyts=None)
+        return ffmpeg.output(
+            source,
+            "pipe:1",
+            map="0:V:0",
+            vf=",".join(self._chain()),
+            format="nut",
+            vcodec="rawvideo",
+            pix_fmt="rgb24",
+            fps_mode="passthrough",
+            enc_time_base=f"1/{ticks_a_second(self._info.rate)}",
+        )
+
+    def _chain(self) -> Iterator[str]:
+        """Filters: time line, square pixels, upright, the user's, RGB."""
+        matrix, values = self._colours
+        geometry = self._geometry
+        yield f"setpts=PTS-({float(self._zero)!r})/TB"
+        if (geometry.scaled_width, geometry.scaled_height) != self._coded:
+            yield f"scale={geometry.scaled_width}:{geometry.scaled_height}:flags=bicubic,setsar=1"
+        if geometry.transposed:
+            yield "transpose=cclock_flip"
+        if geometry.mirrored:
+            yield "hflip"
+        if geometry.flipped:
+            yield "vflip"
+        if self._filters:
+            yield self._filters
+        yield (
+            f"scale=in_color_matrix={matrix}:in_range={values}:out_range=full"
+            ":flags=bicubic+accurate_rnd+full_chroma_int"
+        )
+        if self._transparent:
+            yield "format=gbrap,premultiply=inplace=1"
+        yield "format=rgb24"
+
+    def _filtered(self) -> VideoInfo:
+        """What is known of the pictures behind the filters."""
+        with self._run() as container:
+            stream = container.streams.video[0]
+            if not stream.average_rate:
+                raise SettingsError(f"--filter {self._filters}: leaves no moving picture")
+            rate = Fraction(stream.average_rate)
+            context = stream.codec_context
+            return replace(
+                self._info,
+                width=context.width,
+                height=context.height,
+                rate=rate,
+                n_frames=max(1, round(self._info.duration * rate)),
+            )
