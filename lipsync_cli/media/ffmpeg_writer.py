@@ -194,6 +194,8 @@ class FfmpegWriter:
         def like(container: OutputContainer) -> VideoStream:
             stream = container.add_stream_from_template(source)
             stream.time_base = Fraction(1, self._ticks)
+            if source.codec_context.name == "hevc":
+                stream.codec_context.codec_tag = "hvc1"
             return stream
 
         stream = self._muxer.open(like)

@@ -91,12 +91,14 @@ def open_media(path: Path) -> Iterator[InputContainer]:
     """The opened file; every error of the media library inside the block becomes a MediaError.
 
     Raises:
-        MediaError: the file is missing, a folder, not permitted, or not media.
+        MediaError: the file is missing, a folder, a pipe, not permitted, or not media.
     """
     if not path.exists():
         raise MediaError(f"{path}: there is no such file; check the path")
     if path.is_dir():
         raise MediaError(f"{path}: this is a folder; give a media file")
+    if not path.is_file():  # to open a pipe would wait for its writer, and it can be read only once
+        raise MediaError(f"{path}: this is a pipe or a device; save its content to a file first")
     try:
         # An absolute path cannot be taken for a protocol ("12:30.mp4") or for an option ("-a.mp4").
         with av.open(str(path.absolute()), metadata_errors="replace") as container:
