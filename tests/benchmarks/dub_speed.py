@@ -1,0 +1,221 @@
+"""Speed and memory of a dub: milliseconds a frame of each stage alone, and all of them together.
+
+    python tests/benchmarks/dub_speed.py [--heights 360 720 1080] [--seconds 20] [--repeat 2]
+
+The clips are made from the demo's portrait, filmed with a camera move and with grain, 25 fps. Each stage alone
+is run on frames that lie in memory, until the last of its results is there; the best of `--repeat` times
+counts. The dub is the real program, in a process of its own. Other work on the machine disturbs: stop it, or
+believe the CPU seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from lipsync_cli import assembly
+from lipsync_cli.assembly_output import open_sink
+from lipsync_cli.dubbing import pipeline, stages
+from lipsync_cli.dubbing.job import DubJob, DubSettings
+from lipsync_cli.dubbing.watch import watch
+from lipsync_cli.interfaces import Box, Frame, VideoInfo
+from lipsync_cli.media.camera import CameraMove
+from lipsync_cli.media.reader import VideoReader
+from lipsync_cli.media.writer import VideoWriter
+from lipsync_cli.registry.store import weights_folder
+
+RATE = Fraction(25)
+GRAIN = 1.5
+"""Standard deviation of the grain, grey levels."""
+IN_MEMORY = 60
+"""Frames on which stages are timed alone."""
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Together:
+    """A whole dub in a process of its own."""
+
+    wall: float
+    cpu: float
+    peak_mb: float
+    first_frame: float
+    """Seconds from the end of the watch pass until a first frame was encoded."""
+
+
+class InMemory:
+    """Frames that need no decoding (a `FrameStream`)."""
+
+    def __init__(self, info: VideoInfo, frames: list[Frame]) -> None:
+        self.info = info
+        self._frames = frames
+
+    def __iter__(self) -> Iterator[Frame]:
+        return iter(self._frames)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--heights", type=int, nargs="+", default=[360, 720, 1080])
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--repeat", type=int, default=2)
+    parser.add_argument("--markdown", type=Path)
+    given = parser.parse_args()
+    lines = [
+        "| picture | decode | watch | speak | paste | encode | sum | together | of the sum | x real time "
+        "| CPU s | peak MB | first frame s |",
+        "|---" * 13 + "|",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        for height in given.heights:
+            lines.append(row(Path(folder), height, given.seconds, given.repeat))
+            print(lines[-1], flush=True)
+    print("\n".join(lines))
+    if given.markdown:
+        given.markdown.write_text("\n".join(lines) + "\n")
+
+
+def row(folder: Path, height: int, seconds: float, repeat: int) -> str:
+    clip, speech = make_clip(folder, height, seconds), make_speech(folder, seconds)
+    start_up = best(repeat, start)
+    alone = stages_alone(clip, speech, repeat)
+    whole = min((dub(clip, speech, folder) for _ in range(repeat)), key=lambda run: run.wall)
+    n = round(seconds * RATE)
+    # a dub decodes twice, and starts once
+    total = start_up * 1000 / n + sum(alone.values()) + alone["decode"]
+    together = whole.wall * 1000 / n
+    cells = [f"{height}p", *(f"{ms:.1f}" for ms in alone.values()), f"{total:.1f}", f"{together:.1f}"]
+    cells += [f"{together / total:.2f}", f"{seconds / whole.wall:.2f}", f"{whole.cpu:.0f}"]
+    cells += [f"{whole.peak_mb:.0f}", f"{whole.first_frame:.1f}"]
+    return f"| {' | '.join(cells)} |"
+
+
+def make_clip(folder: Path, height: int, seconds: float) -> Path:
+    """A portrait filmed with a camera move, 16:9."""
+    width = height * 16 // 9
+    path = weights_folder() / "demo" / "portrait.jpg"
+    film = CameraMove(
+        next(iter(VideoReader(path))).image,
+        path=path,
+        first=Box(0, 0, 512, 288),
+        last=Box(30, 10, 478, 262),
+        size=(width, height),
+        n_frames=round(seconds * RATE),
+        rate=RATE,
+    )
+    random = np.random.default_rng(0)
+    grain = random.normal(0, GRAIN, (height + 64, width + 64, 1)).astype(np.int16)
+    clip = folder / f"{height}p.mp4"
+    with VideoWriter(clip, width=width, height=height, rate=RATE, speech=None, preset="veryfast") as sink:
+        for frame in film:
+            y, x = random.integers(0, 64, 2)
+            image = np.clip(frame.image + grain[y : y + height, x : x + width], 0, 255).astype(np.uint8)
+            sink.write(Frame(frame.index, frame.time, image))
+    return clip
+
+
+def make_speech(folder: Path, seconds: float) -> Path:
+    """The demo's sentence, again and again."""
+    import soundfile
+
+    from lipsync_cli.media.audio import load_waveform
+
+    waveform = load_waveform(weights_folder() / "demo" / "speech.m4a")
+    path = folder / "speech.wav"
+    samples = np.resize(waveform.samples, round(seconds * waveform.sample_rate))
+    soundfile.write(path, samples, waveform.sample_rate)
+    return path
+
+
+def start() -> None:
+    """Everything that a dub does before its first frame: imports, mostly."""
+    script = (
+        "import torch, av, cv2, librosa; from lipsync_cli import assembly; from lipsync_cli.cli import app"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def stages_alone(clip: Path, speech: Path, repeat: int) -> dict[str, float]:
+    """Milliseconds a frame of each stage by itself."""
+    video, settings = VideoReader(clip), DubSettings()
+    job = DubJob(clip, speech, clip.with_name("alone.mp4"), settings)
+    execution = assembly.make_execution("auto", "auto")
+    parts = assembly._make_parts(video, job, execution, [])
+    frames = list(itertools.islice(iter(video), IN_MEMORY))
+
+    def timed(work: Callable[[], Result]) -> tuple[float, Result]:
+        result = work()
+        return best(repeat, work) * 1000 / IN_MEMORY, result
+
+    decode, _ = timed(lambda: sum(1 for _ in itertools.islice(iter(video), IN_MEMORY)))
+    held = assembly._make_parts(InMemory(video.info, frames), job, execution, [])
+    look, watched = timed(lambda: watch(held, pipeline._nobody, IN_MEMORY / RATE))
+    seen, who = watched[0], (parts.speakers[0], watched[0])
+    shown = pipeline._shown(parts, who, settings)
+    whole = [stages.DubFrame(frame, source=frame.index) for frame in frames]
+    references = seen.references
+    batch = pipeline.frames_in_batch(video.info, settings)
+
+    def speak() -> list[stages.DubFrame]:
+        cut = stages.crop(iter(whole), seen.track, seen.shots, references, shown)
+        return list(stages.speak(cut, parts.talking_face, parts.speech, references, batch=batch))
+
+    spoken, faces = timed(speak)
+    pasted, _ = timed(lambda: sum(1 for _ in stages.paste(iter(faces), seen.track)))
+
+    def encode() -> None:
+        with open_sink(video, job, video.info.rate) as sink:
+            for frame in frames:
+                sink.write(frame)
+
+    encoded, _ = timed(encode)
+    return {"decode": decode, "watch": look, "speak": spoken, "paste": pasted, "encode": encoded}
+
+
+def best(repeat: int, work: Callable[[], object]) -> float:
+    """Seconds of the fastest of some runs."""
+    times = []
+    for _ in range(repeat):
+        begin = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
+def dub(clip: Path, speech: Path, folder: Path) -> Together:
+    """The real program, measured from outside."""
+    output = folder / "dubbed.mp4"
+    command = [sys.executable, "-m", "lipsync_cli", "dub", str(clip), str(speech), "-o", str(output)]
+    work = folder / ".dubbed.mp4.dub"
+    begin = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    watched = first = 0.0
+    while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
+        now = time.perf_counter()
+        if not watched and (work / "first_pass.npz").exists():
+            watched = now
+        if not first and any(part.stat().st_size > 0 for part in work.glob(".frames-*.mp4")):
+            first = now
+        time.sleep(0.01)
+    wall, usage = time.perf_counter() - begin, ended[2]
+    process.returncode = os.waitstatus_to_exitcode(ended[1])
+    if process.returncode:
+        raise SystemExit(f"the dub failed with {process.returncode}")
+    scale = 1e6 if sys.platform == "darwin" else 1e3
+    return Together(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / scale, first - watched)
+
+
+if __name__ == "__main__":
+    main()
