@@ -2,8 +2,8 @@
 
     python tests/benchmarks/dub_speed.py [--heights 360 720 1080] [--seconds 20] [--repeat 2]
 
-The clips are made from the demo's portrait, filmed with a camera move and with grain, 25 fps. Each stage alone
-is run on frames that lie in memory, until the last of its results is there; the best of `--repeat` times
+The clips are made from the demo's portrait, filmed with a camera move and with grain, 25 fps. Each stage
+alone is run on frames that lie in memory, until the last of its results is there; the best of `--repeat` times
 counts. The dub is the real program, in a process of its own. Other work on the machine disturbs: stop it, or
 believe the CPU seconds.
 """

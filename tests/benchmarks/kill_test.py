@@ -1,6 +1,6 @@
 """Kills a dub again and again with SIGKILL at random moments and lets it go on: nothing may be lost.
 
-    python tests/benchmarks/kill_test.py VIDEO SPEECH [--kills 20] [--seed 0] [-- OPTIONS OF lipsync dub]
+    python tests/benchmarks/kill_test.py VIDEO SPEECH [--kills 20] [--within S] [-- OPTIONS OF lipsync dub]
 
 Each run goes on with --resume and is killed after a random time: while it starts, while the video is
 watched, while pieces are written or joined. The last run ends by itself, and its output is compared, byte by
@@ -23,6 +23,7 @@ def main() -> None:
     parser.add_argument("video", type=Path)
     parser.add_argument("speech", type=Path)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--within", type=float, help="seconds after which a run is killed at the latest")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("options", nargs="*", help="of lipsync dub, after --")
     given = parser.parse_args()
@@ -44,7 +45,7 @@ def run(given: argparse.Namespace, folder: Path) -> int:
     n_killed = 0
     while n_killed < given.kills:
         process = subprocess.Popen(command(killed, "--resume"), stderr=subprocess.PIPE, text=True)
-        wait = random_times.uniform(0.1, 0.9) * length
+        wait = random_times.uniform(0.1, 0.9) * (given.within or length)
         try:
             _, told = process.communicate(timeout=wait)
             if process.returncode != 0:
