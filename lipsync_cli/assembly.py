@@ -186,7 +186,7 @@ def _check_files(job: DubJob) -> None:
 
 
 def _dub(stream: FrameStream, job: DubJob, progress: Progress | None) -> DubReport:
-    from lipsync_cli.assembly_output import chunked, open_sink, work_folder, write_json
+    from lipsync_cli.assembly_output import chunked, first_pass_cache, open_sink, work_folder, write_json
     from lipsync_cli.dubbing import pipeline
 
     begin = time.perf_counter()
@@ -196,7 +196,12 @@ def _dub(stream: FrameStream, job: DubJob, progress: Progress | None) -> DubRepo
     parts = _make_parts(stream, job, execution, used)
     with work_folder(stream, job, used) as work:
         counts = pipeline.dub(
-            parts, lambda rate: chunked(stream, job, rate, work), job.settings, progress, work=work
+            parts,
+            lambda rate: chunked(stream, job, rate, work),
+            job.settings,
+            progress,
+            work=work,
+            cache=first_pass_cache(job, used),
         )
     seconds = time.perf_counter() - begin
     report = DubReport(

@@ -16,8 +16,13 @@ from lipsync_cli.errors import MediaError
 from lipsync_cli.settings import to_mapping
 
 if TYPE_CHECKING:
+    from lipsync_cli.dubbing.first_pass_cache import FirstPassCache
     from lipsync_cli.dubbing.work_folder import WorkFolder
     from lipsync_cli.interfaces import FrameSink, FrameStream
+
+
+_NOT_WATCHING = ("talking_face", "speech_embedding", "restorer")
+"""Networks that have no part in a first pass."""
 
 
 def work_folder(stream: FrameStream, job: DubJob, used: Sequence[NetworkUsed]) -> WorkFolder:
@@ -32,6 +37,33 @@ def work_folder(stream: FrameStream, job: DubJob, used: Sequence[NetworkUsed]) -
         n_frames=frames_in_chunk(stream.info, job.settings),
         resume=job.resume,
     )
+
+
+def first_pass_cache(job: DubJob, used: Sequence[NetworkUsed]) -> FirstPassCache | None:
+    """Where earlier dubs of the same video, faces, networks and length have left what they saw of it.
+
+    In the user's cache folder; None where the job wants none. The speeches count by their length alone, which
+    decides how much of the video is watched.
+    """
+    if not job.cache:
+        return None
+    from lipsync_cli.assembly_speakers import files_of, sounds_of
+    from lipsync_cli.dubbing.first_pass_cache import FirstPassCache
+    from lipsync_cli.dubbing.work_folder import identity
+    from lipsync_cli.media.probe import probe_audio
+    from lipsync_cli.registry.store import cache_folder
+
+    settings, further = job.settings, sounds_of(job.settings)
+    sounds = [job.audio, *(sound for _, sound in further)]
+    key = {
+        "files": [identity(path) for path in files_of(job) if path not in sounds],
+        "lengths": [probe_audio(sound).duration for sound in sounds],
+        "faces": [settings.face, *(face for face, _ in further)],
+        "networks": {network.role: network.sha256 for network in used if network.role not in _NOT_WATCHING},
+        "settings": [settings.detector, settings.shorter, settings.precision, settings.device],
+        **_software(),
+    }
+    return FirstPassCache(cache_folder() / "watched", key)
 
 
 def _software() -> dict[str, object]:

@@ -31,6 +31,9 @@ def dub(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the same dub where it was stopped, if it was.")
     ] = False,
+    cache: Annotated[
+        bool, typer.Option(help="Remember in the user's cache folder where the faces of the video are.")
+    ] = True,
     settings: DubSettings,
 ) -> None:
     """Make the person in VIDEO say AUDIO.
@@ -41,7 +44,7 @@ def dub(
     from lipsync_cli import assembly
 
     with progress_bars() as progress:
-        done = assembly.dub(DubJob(video, audio, output, settings, report, resume), progress)
+        done = assembly.dub(DubJob(video, audio, output, settings, report, resume, cache), progress)
     console.result(done.summary())
 
 

@@ -122,6 +122,8 @@ class DubJob:
     """Where the report goes as JSON."""
     resume: bool = False
     """Go on with this very dub where it was stopped, if it was."""
+    cache: bool = True
+    """Whether what is seen of the video may come from an earlier dub, and is kept for later ones."""
 
 
 _AS_FILMED = {

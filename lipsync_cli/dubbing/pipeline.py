@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from fractions import Fraction
 
 import numpy as np
 
 from lipsync_cli.dubbing import restoration, stages
+from lipsync_cli.dubbing.first_pass_cache import FirstPassCache
 from lipsync_cli.dubbing.job import DubCounts, DubSettings, Progress
 from lipsync_cli.dubbing.parts import DubParts, Speaker
 from lipsync_cli.dubbing.references import References
@@ -43,6 +44,7 @@ def dub(
     progress: Progress | None = None,
     *,
     work: WorkFolder | None = None,
+    cache: FirstPassCache | None = None,
 ) -> DubCounts:
     """Make the faces in the stream say their speech, frame by frame into the sink.
 
@@ -50,10 +52,11 @@ def dub(
     face that was asked for, or one has none where `missing_face` says fail; the sink is then never opened.
     Frames without a face come out as the same array that came in.
     work: where a dub that was stopped left what it had done; then the sink gets only the frames after that.
+    cache: what earlier dubs saw of the same video.
     """
     report = progress or _nobody
     seconds = math.inf if settings.shorter == "keep" else max(parts.longest, REFERENCE_SECONDS)
-    watched = _watched(parts, report, seconds, work)
+    watched = _watched(parts, report, seconds, [store for store in (work, cache) if store is not None])
     rate = STILL_RATE if watched[0].is_still else parts.stream.info.rate
     plan = _plan(parts, watched[0].track, rate, settings)
     n_used = max(source for source, _ in plan) + 1
@@ -98,16 +101,20 @@ def frames_in_chunk(info: VideoInfo, settings: DubSettings) -> int:
 
 
 def _watched(
-    parts: DubParts, progress: Progress, seconds: float, work: WorkFolder | None
+    parts: DubParts, progress: Progress, seconds: float, stores: Sequence[WorkFolder | FirstPassCache]
 ) -> tuple[Watched, ...]:
-    """What an earlier run saw of the same video, or else what this one sees."""
-    if work is None:
-        return watch(parts, progress, seconds)
-    known: tuple[Watched, ...] | None = work.load(Watched, FaceTrack, References)
-    if known is None:
-        known = watch(parts, progress, seconds)
-        work.save(known)
-    return known
+    """What an earlier run saw of the same video, or else what this one sees; afterwards all stores know."""
+    seen: tuple[Watched, ...] | None = None
+    empty: list[WorkFolder | FirstPassCache] = []
+    for store in stores:
+        seen = store.load(Watched, FaceTrack, References)
+        if seen is not None:
+            break
+        empty.append(store)
+    seen = seen or watch(parts, progress, seconds)
+    for store in empty:
+        store.save(seen)
+    return seen
 
 
 def _plan(

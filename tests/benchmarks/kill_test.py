@@ -36,7 +36,7 @@ def run(given: argparse.Namespace, folder: Path) -> int:
 
     def command(output: Path, *more: str) -> list[str]:
         files = [str(given.video), str(given.speech), "-o", str(output)]
-        return [sys.executable, "-m", "lipsync_cli", "dub", *files, *more, *given.options]
+        return [sys.executable, "-m", "lipsync_cli", "dub", "--no-cache", *files, *more, *given.options]
 
     begin = time.perf_counter()
     subprocess.run(command(whole), check=True)

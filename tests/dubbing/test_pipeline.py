@@ -5,6 +5,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from lipsync_cli.dubbing.first_pass_cache import FirstPassCache
+from lipsync_cli.dubbing.job import DubSettings
+from lipsync_cli.dubbing.pipeline import dub
 from lipsync_cli.errors import FaceError
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
@@ -173,3 +176,17 @@ def test_ctrl_c_ends_the_sink_and_all_threads(world) -> None:
     with pytest.raises(KeyboardInterrupt):
         world.dub(world.Stream(talking(world, 300)), 12.0)
     assert world.sink.ended_with is KeyboardInterrupt
+
+
+def test_a_video_that_was_seen_before_is_not_watched_again(world, tmp_path) -> None:
+    shows = [world.Shown(opening=0.01 + 0.02 * (i % 3)) for i in range(20)]
+    cache = FirstPassCache(tmp_path, {"video": 1})
+    written = []
+    for turn in range(2):
+        world.sink = type(world.sink)()
+        stream = world.Stream(shows)
+        done = dub(world.parts(stream, 0.8), lambda _: world.sink, DubSettings(), cache=cache)
+        assert done.dubbed == 20
+        assert stream.starts == 2 - turn
+        written.append([frame.image.tobytes() for frame in world.sink.frames])
+    assert written[0] == written[1]
