@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from lipsync_cli.dubbing.job import Longer
 from lipsync_cli.interfaces import Frame, FrameStream
 
+_LONGEST_STANDING = 0.25
+"""Seconds that one frame is shown before its mouth has to move."""
 _BACKWARDS_BYTES = 200_000_000
 """Pictures that are held at most while a video runs backwards."""
 
@@ -21,7 +23,8 @@ def schedule(
     """Source frame and time of each frame of the output, which ends within half a frame of the speech.
 
     Time stamps stay those of the source, so that a speech made for the video's own time line fits; but the
-    first frame is shown from the start, where the picture begins later than the sound.
+    first frame is shown from the start, where the picture begins later than the sound. A frame that stands
+    longer than 0.25 s is given again every `step`, so that its mouth moves on.
 
     Args:
         times: of the source's frames.
@@ -31,11 +34,22 @@ def schedule(
             forth (`pingpong`), stays at its last frame (`hold`), or ends (`trim`).
         keep: the output does not end before the source does.
     """
-    for index, (source, time) in enumerate(_endless(times, step, longer)):
-        is_over = time >= duration - step / 2 and not (keep and index < len(times))
+    for index, (source, time) in enumerate(_without_gaps(_endless(times, step, longer), step)):
+        is_over = time >= duration - step / 2 and not (keep and time <= times[-1])
         if index and is_over:
             return
         yield source, time if index else 0.0
+
+
+def _without_gaps(frames: Iterator[tuple[int, float]], step: float) -> Iterator[tuple[int, float]]:
+    """Frames that stand for long, once more every `step`."""
+    before: tuple[int, float] | None = None
+    for source, time in frames:
+        if before is not None and time - before[1] > max(_LONGEST_STANDING, 2 * step):
+            for turn in range(1, round((time - before[1]) / step)):
+                yield before[0], before[1] + turn * step
+        yield source, time
+        before = source, time
 
 
 def _endless(times: NDArray[np.float64], step: float, longer: Longer) -> Iterator[tuple[int, float]]:

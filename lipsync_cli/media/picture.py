@@ -174,7 +174,10 @@ def colours(frame: VideoFrame) -> tuple[Colorspace, bool]:
 
 def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
     """(transposed, mirrored, flipped) from the display matrix, turned to the nearest quarter."""
-    data = frame.side_data.get("DISPLAYMATRIX")
+    try:
+        data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # a photo's EXIF: the library has no name for that, and then tells only the rotation
+        return _quarter_turns(frame.rotation)
     if not isinstance(data, SideData):
         return False, False, False
     # x' = a x + c y and y' = b x + d y (ISO/IEC 14496-12, 6.2.2); rows of three, the third is projective.
@@ -182,6 +185,12 @@ def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
     if abs(a) + abs(d) >= abs(b) + abs(c):
         return False, a < 0, d < 0
     return True, c < 0, b < 0
+
+
+def _quarter_turns(degrees: int) -> tuple[bool, bool, bool]:
+    """As `_orientation`, of a rotation counter-clockwise."""
+    turns = round(degrees / 90) % 4
+    return turns % 2 == 1, turns in (2, 3), turns in (1, 2)
 
 
 def _square_pixels(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:

@@ -220,7 +220,7 @@ def prepare_by_hand(folder: Path) -> None:
     plain = make(Case(name="plain", encode=f"{H264} -g 5"), folder)
     ffmpeg("-ss", "0.2", "-i", plain, "-c", "copy", folder / "edited.mp4")
     for degrees in (90, 180, 270):
-        lies = {90: "transpose=cclock", 180: "hflip,vflip", 270: "transpose=clock"}[degrees]
+        lies = {90: "transpose=clock", 180: "hflip,vflip", 270: "transpose=cclock"}[degrees]
         lying = make(Case(name="lying", file="lying.mp4", filters=lies), folder)
         ffmpeg(
             "-i", lying, "-c", "copy", "-metadata:s:v:0", f"rotate={degrees}", folder / f"turned{degrees}.mp4"

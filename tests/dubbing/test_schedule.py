@@ -45,3 +45,10 @@ def test_frames_come_in_the_order_of_the_schedule_and_few_are_held(world, monkey
     seen = [(frame.index, time) for frame, time in in_order(stream, plan)]
     assert seen == plan
     assert stream.most_alive <= min(room, 7) + 3
+
+
+def test_a_frame_that_stands_for_long_is_given_again_so_that_its_mouth_moves() -> None:
+    times = np.array([0.0, 0.04, 0.52, 0.56])
+    plan = list(schedule(times, duration=0.6, step=0.04, longer="loop"))
+    assert [source for source, _ in plan] == [0, *[1] * 12, 2, 3]
+    np.testing.assert_allclose([time for _, time in plan], np.arange(15) * 0.04, atol=1e-9)

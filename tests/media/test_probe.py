@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -131,3 +132,10 @@ def test_any_name_of_a_file_is_read(
     monkeypatch.chdir(studio.folder)
     assert sum(1 for _ in VideoReader(Path(name))) == 10
     assert load_waveform(Path(name)).duration > 0.3
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(MediaError, match=r"pipe\.mp4: this is a pipe"):
+        probe_video(tmp_path / "pipe.mp4")

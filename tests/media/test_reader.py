@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -264,3 +265,17 @@ def test_a_file_whose_every_packet_is_damaged_is_refused(studio: Any) -> None:
     path.write_bytes(stored)
     with pytest.raises(MediaError, match=r"ruin\.mov"):
         list(VideoReader(path))
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(3, 2), (6, 1), (8, 3)])
+def test_a_photo_is_turned_as_its_exif_says(tmp_path: Path, orientation: int, turns: int) -> None:
+    upright = np.full((48, 64, 3), 180, np.uint8)
+    upright[:24, :32] = 20
+    path = tmp_path / "photo.jpg"
+    data = cv2.imencode(".jpg", np.rot90(upright, turns))[1].tobytes()
+    entry = b"\x01\x12\0\x03\0\0\0\x01\0" + bytes([orientation]) + b"\0\0"
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01" + entry + b"\0\0\0\0"
+    path.write_bytes(data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:])
+    (frame,) = VideoReader(path)
+    assert frame.image.shape == upright.shape
+    assert np.abs(frame.image.astype(int) - upright).mean() < 6
