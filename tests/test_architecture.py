@@ -47,10 +47,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "assembly_preparation": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS,
     "assembly_speakers": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS,
     "assembly_networks": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS,
+    "assembly_evaluation": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS | {"assembly", "assembly_networks"},
     "assembly_judging": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS | {"assembly_networks"},
     "assembly_training": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS | {"assembly_judging"},
-    "cli": {"assembly", "assembly_networks", "assembly_preparation", "assembly_training"}
-    | {"registry", "errors", "settings"}
+    "cli": {"assembly", "assembly_evaluation", "assembly_networks", "assembly_preparation"}
+    | {"assembly_training", "registry", "errors", "settings"}
     | JOBS,
 }
 """Part of the package -> the other parts that it may import, at the top of a file or inside a function."""

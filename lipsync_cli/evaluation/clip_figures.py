@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipsync_cli.errors import DataError, LipsyncError
+from lipsync_cli.evaluation.features import FeatureNetwork
 from lipsync_cli.evaluation.lse import LseNetwork, LseProtocol, measure_lse
 from lipsync_cli.evaluation.pictures import SIZE
 from lipsync_cli.evaluation.results import OpeningSeries
@@ -44,6 +45,10 @@ class Instruments:
     lse: LseNetwork | None = None
     """The public SyncNet v2, which users bring themselves; None: no LSE-C and LSE-D."""
     lse_protocol: LseProtocol = "lrs"
+    make: Callable[[Path, Path, Path], None] | None = None
+    """Makes (video, speech, output) where a run over a corpus judges what it makes itself."""
+    features: Mapping[str, FeatureNetwork] = field(default_factory=dict)
+    """Networks of the Fréchet distances, by the name of the distance."""
 
 
 @dataclass
@@ -177,7 +182,7 @@ def measure_sync(seen: Watched, video: Path, scorer: SyncScorer) -> SyncCurve:
         raise DataError(f"{video}: its sound is silent, no AV offset can be found in it")
     mel = MelWindows(mel_spectrogram(waveform))
     try:
-        return sync_curve(_lower_halves(video, seen), mel.starting, waveform.duration, scorer)
+        return sync_curve(lower_halves(video, seen), mel.starting, waveform.duration, scorer)
     except DataError as error:
         raise DataError(f"{video}: {error}") from error
 
@@ -187,7 +192,8 @@ def _is_silent(video: Path) -> bool:
     return is_silent(waveform.samples, waveform.sample_rate)
 
 
-def _lower_halves(video: Path, seen: Watched) -> Iterator[tuple[float, Image | None]]:
+def lower_halves(video: Path, seen: Watched) -> Iterator[tuple[float, Image | None]]:
+    """Time and lower half of the face crop [48, 96, 3] of each frame, None without a face."""
     for frame in VideoReader(video):
         box = seen.track.box(frame.index)
         yield frame.time, None if box is None else crop_face(frame.image, box, SIZE)[SIZE // 2 :]

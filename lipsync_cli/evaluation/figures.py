@@ -23,6 +23,10 @@ FIGURES: Mapping[str, Figure] = {
     "psnr_lower": Figure("PSNR of the crop's lower half", "dB", "higher"),
     "static_psnr_lower": Figure("the same for the real video's most closed frame pasted everywhere", "dB"),
     "psnr_gain": Figure("psnr_lower - static_psnr_lower", "dB", "higher"),
+    "fid": Figure("FID of the 96x96 face crops, by the public Inception", "squared feature units", "lower"),
+    "frechet_lips": Figure(
+        "Fréchet distance of lips as the sync network sees them; not FID", "squared feature units", "lower"
+    ),
     "ifc": Figure("inter-frame consistency, our formula", "grey levels", "lower"),
     "flicker_ratio": Figure("trembling over the real video's", better="one"),
     "lmd_sum": Figure("landmark distance, sum over the lip points, in the 96x96 crop", "pixels", "lower"),

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
 import torch
 
+from lipsync_cli.data.corpora.source import SourceClip
 from lipsync_cli.errors import DataError, LipsyncError
 from lipsync_cli.evaluation.clip_figures import Instruments
-from lipsync_cli.evaluation.results import LeftOut, Outcome, outcome_from_json, outcome_to_json
-from lipsync_cli.evaluation.run import compare_pair, measured_own_offset
+from lipsync_cli.evaluation.making import cut_part
+from lipsync_cli.evaluation.results import (
+    ClipResult,
+    LeftOut,
+    Outcome,
+    outcome_from_json,
+    outcome_to_json,
+    with_features,
+    write_features,
+)
+from lipsync_cli.evaluation.run import compare_pair, measured_own_offset, score_unpaired
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 """What a video may be called."""
@@ -31,6 +43,14 @@ class Pair:
     generated: Path
     own_offset: float | None = 0.0
     """Of the real video, as in `compare_videos`; None: measured by the sync network."""
+    words: Path | None = None
+    """A real video of another clip whose words the generated one says; None: `reference`."""
+    is_paired: bool = True
+    """Whether pictures can be compared: the generated video has the length of the real one."""
+    cut_from: tuple[SourceClip, ...] = ()
+    """Parts of longer videos that are cut out before."""
+    is_made: bool = False
+    """Whether the generated video is made here, by `Instruments.make`."""
 
 
 def match_pairs(
@@ -71,6 +91,23 @@ def match_pairs(
     return pairs, left_out
 
 
+def with_other_videos(pairs: Sequence[Pair], folder: Path) -> tuple[list[Pair], list[LeftOut]]:
+    """The same clips as another method made them: files of the same name (or path) in a folder.
+
+    Raises DataError when there is no such folder, or no video in it.
+    """
+    made = _videos(folder)
+    by_stem = {Path(key).name: path for key, path in made.items()}
+    others, left_out = [], []
+    for pair in pairs:
+        path = made.get(pair.name) or by_stem.get(Path(pair.name).name)
+        if path is None:
+            left_out.append(LeftOut(pair.name, f"{folder} has no video of the name {pair.name}"))
+        else:
+            others.append(replace(pair, generated=path, is_made=False))
+    return others, left_out
+
+
 def _videos(folder: Path) -> dict[str, Path]:
     """Path within the folder without its ending -> file, in order of name."""
     if not folder.is_dir():
@@ -85,14 +122,41 @@ def _videos(folder: Path) -> dict[str, Path]:
 def measure_pair(pair: Pair, instruments: Instruments) -> Outcome:
     """One pair; what is wrong with it becomes its reason."""
     try:
+        _make_ready(pair, instruments)
         own_offset = pair.own_offset
         if own_offset is None:
-            own_offset = measured_own_offset(pair.reference, instruments)
+            own_offset = measured_own_offset(pair.words or pair.reference, instruments)
+        if not pair.is_paired and pair.words is not None:
+            return score_unpaired(
+                pair.words, pair.generated, instruments, own_offset=own_offset, name=pair.name
+            )
         return compare_pair(
-            pair.reference, pair.generated, instruments, own_offset=own_offset, name=pair.name
+            pair.reference,
+            pair.generated,
+            instruments,
+            own_offset=own_offset,
+            name=pair.name,
+            words=pair.words,
         )
     except LipsyncError as error:
         return LeftOut(pair.name, str(error))
+
+
+def _make_ready(pair: Pair, instruments: Instruments) -> None:
+    """Cut and make the files that are not there yet; each appears under its name when it is whole."""
+    for clip in pair.cut_from:
+        output = next(
+            path
+            for path in (pair.reference, pair.words)
+            if path is not None and path.parts[-2:] == (clip.speaker, f"{clip.name}.mp4")
+        )
+        if not output.is_file():
+            cut_part(clip, output)
+    if pair.is_made and not pair.generated.is_file():
+        if instruments.make is None:
+            raise DataError(f"{pair.generated} is missing")
+        pair.generated.parent.mkdir(parents=True, exist_ok=True)
+        instruments.make(pair.reference, pair.words or pair.reference, pair.generated)
 
 
 def measure_pairs(
@@ -116,19 +180,40 @@ def measure_pairs(
     keys = {pair.name: _key(pair, version) for pair in pairs}
     known = _read_journal(journal) if journal else {}
     waiting = [pair for pair in pairs if keys[pair.name] not in known]
-    yield from (known[keys[pair.name]] for pair in pairs if keys[pair.name] in known)
+    for pair in pairs:
+        if journal is not None and (outcome := known.get(keys[pair.name])) is not None:
+            yield with_features(outcome, _features_file(journal, keys[pair.name]))
     for outcome in _measure(waiting, make_instruments, workers):
         if journal is not None:
+            if isinstance(outcome, ClipResult) and outcome.features:
+                write_features(outcome, _features_file(journal, keys[outcome.name]))
             with journal.open("a", encoding="utf-8") as lines:
                 # the line break comes first: the last line may have been cut short by a kill
                 lines.write("\n" + json.dumps([keys[outcome.name], outcome_to_json(outcome)]))
         yield outcome
 
 
+def forget_journal(journal: Path) -> None:
+    """Remove what a run that is over had kept to go on from."""
+    journal.unlink(missing_ok=True)
+    shutil.rmtree(_features_folder(journal), ignore_errors=True)
+
+
+def _features_folder(journal: Path) -> Path:
+    return journal.with_name(f"{journal.name}.features")
+
+
+def _features_file(journal: Path, key: str) -> Path:
+    return _features_folder(journal) / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
+
+
 def _key(pair: Pair, version: str) -> str:
     """Changes when one of the files does."""
     parts = [version, pair.name, str(pair.own_offset)]
-    for path in (pair.reference, pair.generated):
+    sources = [clip.path for clip in pair.cut_from] or [pair.reference, pair.words or pair.reference]
+    for path in sources if pair.is_made else [*sources, pair.generated]:
+        if not path.is_file():  # a real video that is cut later: its source is named above
+            continue
         status = path.stat()
         parts += [str(path), str(status.st_size), str(status.st_mtime_ns)]
     return "|".join(parts)

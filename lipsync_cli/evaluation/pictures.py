@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from lipsync_cli.evaluation.features import FeatureCollector, FeatureNetwork
 from lipsync_cli.evaluation.watch import Watched
 from lipsync_cli.faces.crop import crop_face, points_in_crop
 from lipsync_cli.interfaces import Box, Frame, Image
@@ -24,7 +25,9 @@ _LARGEST = 1024  # pixels of a crop at the video's own size
 class PictureFigures:
     """Compares frame after frame in crops cut from both videos with the REAL video's box."""
 
-    def __init__(self, real: Watched, generated: Watched) -> None:
+    def __init__(
+        self, real: Watched, generated: Watched, features: Mapping[str, FeatureNetwork] | None = None
+    ) -> None:
         self._real, self._generated = real, generated
         self._native = _native_size(real)
         self._closed = _closed_crop(real)
@@ -32,6 +35,8 @@ class PictureFigures:
         self._lower, self._static = Psnr(), Psnr()
         self._small_mouth, self._native_mouth = SharpnessRatio(), SharpnessRatio()
         self._lips = LmdSum(), LmdCoordinates()
+        self.features = FeatureCollector(features or {})
+        """Of the crops, for distances between all pictures of a run."""
         self._last: int | None = None
         self.n_frames = 0
         """Pairs with a face so far."""
@@ -54,6 +59,7 @@ class PictureFigures:
         crops = crop_face(generated.image, box, SIZE), crop_face(real.image, box, SIZE)
         for metric in self._whole:
             metric.update(*crops)
+        self.features.update(*crops)
         lower = crops[0][SIZE // 2 :], crops[1][SIZE // 2 :]
         self._lower.update(*lower)
         self._static.update(self._closed[SIZE // 2 :], lower[1])
@@ -69,6 +75,7 @@ class PictureFigures:
         if not follows or self._real.track.shot_starts[index]:
             self._whole[2].interrupt()
             self._whole[3].interrupt()
+            self.features.interrupt()
         self._last = index
 
     def _update_lips(self, real: int, generated: int, box: Box) -> None:

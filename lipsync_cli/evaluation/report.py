@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import platform
 from collections import Counter
@@ -18,19 +19,6 @@ from lipsync_cli.evaluation.figures import FIGURES
 from lipsync_cli.evaluation.results import ClipResult, Evaluation, OpeningSeries, outcome_to_json
 from lipsync_cli.metrics.base import Summary
 
-PAPER_COLUMNS = ("ssim", "psnr", "fid", "ifc", "lmd", "lse_c", "lse_d")
-PAPER: Mapping[str, tuple[float, ...]] = {
-    "Wav2Lip": (0.86, 26.53, 7.05, 0.21, 2.38, 7.59, 6.75),
-    "PC-AVS": (0.73, 28.24, 18.40, 0.46, 1.93, 6.41, 7.52),
-    "VideoReTalking": (0.84, 25.58, 9.28, 0.22, 2.61, 7.49, 6.82),
-    "DINet": (0.78, 24.35, 4.26, 0.25, 2.30, 5.37, 8.37),
-    "TalkLip": (0.86, 26.11, 4.94, 0.24, 2.34, 8.53, 6.08),
-    "IPLAP": (0.87, 29.67, 4.10, 0.20, 2.11, 6.49, 7.16),
-    "the paper, without restoration": (0.95, 32.64, 3.83, 0.16, 1.13, 8.41, 6.03),
-    "the paper, with VQFR": (0.90, 31.80, 5.23, 0.27, 1.36, 8.52, 5.83),
-}
-"""Table 1 of the paper, LRS2: to look at, not to compare with (other people, crops and definitions)."""
-
 _PACKAGES = ("av", "numpy", "opencv-python-headless", "torch")
 _ARROWS = {"higher": "higher", "lower": "lower", "one": "near 1", "zero": "near 0", None: ""}
 _MOST_REASONS = 12
@@ -41,7 +29,7 @@ def table(evaluation: Evaluation) -> list[str]:
     rows: list[tuple[str, ...]] = [("figure", "mean", "95 % interval", "median", "clips", "better", "")]
     for name, summary in evaluation.figures.items():
         rows.append(_row(name, summary))
-    lines = _aligned(rows)
+    lines = aligned(rows)
     lines += ["", f"{len(evaluation.clips)} clips measured, {len(evaluation.left_out)} left out"]
     lines += _reasons([f"{each.name}: {each.reason}" for each in evaluation.left_out])
     partly = Counter(
@@ -58,8 +46,8 @@ def video_table(clip: ClipResult) -> list[str]:
     rows: list[tuple[str, ...]] = [("figure", "value", "unit", "")]
     for name, figure in FIGURES.items():
         if name in clip.figures:
-            rows.append((name, _number(clip.figures[name]), figure.unit, figure.says))
-    lines = _aligned(rows)
+            rows.append((name, number(clip.figures[name]), figure.unit, figure.says))
+    lines = aligned(rows)
     if clip.sync is not None:
         lines += ["", "second  score  offset"]
         for each in clip.sync.seconds:
@@ -68,19 +56,48 @@ def video_table(clip: ClipResult) -> list[str]:
     return lines
 
 
-def paper_table() -> list[str]:
-    """Lines for a terminal: table 1 of the paper (LRS2)."""
-    rows: list[tuple[str, ...]] = [("paper, table 1, LRS2", *PAPER_COLUMNS, "")]
-    rows += [(name, *(f"{value:.2f}" for value in values), "") for name, values in PAPER.items()]
-    return _aligned(rows)
+def difference_table(differences: Mapping[str, Summary], other: str) -> list[str]:
+    """Lines for a terminal: this method less the other one, clip by clip."""
+    rows: list[tuple[str, ...]] = [("difference", "mean", "95 % interval", "clips", "better", "")]
+    for name, summary in differences.items():
+        interval = f"{number(summary.low)} .. {number(summary.high)}"
+        rows.append(
+            (
+                name,
+                number(summary.mean),
+                interval,
+                str(summary.n),
+                _ARROWS[FIGURES[name].better],
+                _verdict(summary),
+            )
+        )
+    return [f"this one less {other}, paired by clip:", *aligned(rows)]
 
 
-def as_json(evaluation: Evaluation, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _verdict(summary: Summary) -> str:
+    return "they differ" if summary.low > 0 or summary.high < 0 else "no difference shown"
+
+
+def read_figures(path: Path) -> dict[str, dict[str, float]]:
+    """Clip -> figures of a report written with --json. Raises DataError when it is none."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        clips = {str(clip["clip"]): dict(clip["figures"]) for clip in values["clips"]}
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: is no report of lipsync eval --json ({error!r})") from error
+    return clips
+
+
+def as_json(
+    evaluation: Evaluation, settings: Mapping[str, Any], differences: Mapping[str, Summary] | None = None
+) -> dict[str, Any]:
     """Everything as plain values.
 
     `metrics` {name: {mean, median, low, high, n, unit, better, says}}, `clips` (figures, series and
     reasons of each), `left_out` [{clip, what, reason}] (what: `all` or a figure), `n_clips`, `n_left_out`,
-    `settings`, `versions`.
+    `settings`, `versions`; `differences` (as `metrics`) where another method was named.
     """
     left_out = [{"clip": each.name, "what": "all", "reason": each.reason} for each in evaluation.left_out]
     left_out += [
@@ -95,7 +112,8 @@ def as_json(evaluation: Evaluation, settings: Mapping[str, Any]) -> dict[str, An
         "n_clips": len(evaluation.clips),
         "n_left_out": len(evaluation.left_out),
         "settings": dict(settings),
-        "versions": _versions(),
+        "versions": versions(),
+        **({"differences": {n: _summary(n, each) for n, each in differences.items()}} if differences else {}),
     }
 
 
@@ -142,20 +160,30 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 
 def write_text(path: Path, text: str, *, make_folder: bool = False) -> None:
     """The file appears under its name only when it is whole. Raises DataError when it cannot be written."""
+    write_bytes(path, text.encode("utf-8"), make_folder=make_folder)
+
+
+def write_bytes(path: Path, content: bytes, *, make_folder: bool = False) -> None:
+    """As `write_text`."""
     part = path.with_name(f".{path.name}.part")
     try:
         if make_folder:
             path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
+        part.write_bytes(content)
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise DataError(f"{path}: cannot be written ({error.strerror}); give another place") from error
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path: Path, *, make_folder: bool = False) -> None:
     """Find out before any work whether a report can be written there. Raises DataError when not."""
     folder = path.resolve().parent
+    if make_folder:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{folder}: cannot be made ({error.strerror}); give another folder") from error
     if path.is_dir():
         raise DataError(f"{path} is a folder; give the name of a file in it")
     if not folder.is_dir():
@@ -167,12 +195,12 @@ def check_writable(path: Path) -> None:
 def _row(name: str, summary: Summary) -> tuple[str, ...]:
     figure = FIGURES[name]
     says = f"{figure.says}, {figure.unit}" if figure.unit else figure.says
-    interval = f"{_number(summary.low)} .. {_number(summary.high)}"
+    interval = "" if math.isnan(summary.low) else f"{number(summary.low)} .. {number(summary.high)}"
     return (
         name,
-        _number(summary.mean),
+        number(summary.mean),
         interval,
-        _number(summary.median),
+        number(summary.median),
         str(summary.n),
         _ARROWS[figure.better],
         says,
@@ -184,8 +212,8 @@ def _summary(name: str, summary: Summary) -> dict[str, Any]:
     return {
         "mean": summary.mean,
         "median": summary.median,
-        "low": summary.low,
-        "high": summary.high,
+        "low": _finite(summary.low),
+        "high": _finite(summary.high),
         "n": summary.n,
         "unit": figure.unit,
         "better": figure.better,
@@ -193,12 +221,17 @@ def _summary(name: str, summary: Summary) -> dict[str, Any]:
     }
 
 
-def _number(value: float) -> str:
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def number(value: float) -> str:
     """Four digits that tell something."""
     return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table; the last column is text."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for row in rows:
@@ -215,11 +248,12 @@ def _reasons(reasons: Sequence[str]) -> list[str]:
     return lines
 
 
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
+def versions() -> dict[str, str]:
+    """Of Python and of what figures come from."""
+    found = {"python": platform.python_version()}
     for name in ("lipsync_cli", *_PACKAGES):
         try:
-            versions[name] = version(name)
+            found[name] = version(name)
         except PackageNotFoundError:  # run from its source folder, or under another name of the same package
-            versions[name] = "unknown"
-    return versions
+            found[name] = "unknown"
+    return found

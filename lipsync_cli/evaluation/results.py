@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lipsync_cli.errors import DataError
+from lipsync_cli.evaluation.features import ClipFeatures
 from lipsync_cli.evaluation.figures import FIGURES
 from lipsync_cli.evaluation.sync import SyncCurve, SyncSecond
-from lipsync_cli.metrics.base import Summary, summarise
+from lipsync_cli.metrics.base import Summary, paired_difference, summarise
 from lipsync_cli.metrics.sync import Offset
 
 Floats = NDArray[np.float64]
@@ -51,6 +53,8 @@ class ClipResult:
     series: OpeningSeries | None = None
     sync: SyncCurve | None = None
     """Of the generated video with its own sound."""
+    features: ClipFeatures = field(default_factory=dict)
+    """For the distances of a whole run; no report holds them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +78,8 @@ class Evaluation:
     """In the order of `figures.FIGURES`; a figure comes from the clips that have it."""
 
 
-def collect(outcomes: Iterable[Outcome]) -> Evaluation:
-    """All outcomes of a run.
+def collect(outcomes: Iterable[Outcome], distances: Mapping[str, Summary] | None = None) -> Evaluation:
+    """All outcomes of a run, and the figures that belong to no single clip.
 
     Raises DataError when every clip was left out; the message tells the first reasons.
     """
@@ -90,7 +94,31 @@ def collect(outcomes: Iterable[Outcome]) -> Evaluation:
         values = [clip.figures[name] for clip in clips if name in clip.figures]
         if values:
             figures[name] = summarise(values)
+        elif distances and name in distances:
+            figures[name] = distances[name]
     return Evaluation(clips, left_out, figures)
+
+
+def compare(evaluation: Evaluation, other: Mapping[str, Mapping[str, float]]) -> dict[str, Summary]:
+    """Each figure less that of another method on the same clips, with its 95 % interval.
+
+    Raises DataError when the two have no clip in common.
+    """
+    both = [clip for clip in evaluation.clips if clip.name in other]
+    if not both:
+        raise DataError(
+            "the two methods have no clip in common: names of clips must be the same on both sides"
+        )
+    differences = {}
+    for name in FIGURES:
+        pairs = [
+            (clip.figures[name], other[clip.name][name])
+            for clip in both
+            if name in clip.figures and name in other[clip.name]
+        ]
+        if pairs:
+            differences[name] = paired_difference([a for a, _ in pairs], [b for _, b in pairs])
+    return differences
 
 
 def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
@@ -172,3 +200,21 @@ def _plain_number(value: float) -> float | None:
 
 def _array(values: list[float | None]) -> Floats:
     return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def write_features(clip: ClipResult, path: Path) -> None:
+    """Keep a clip's features beside a journal."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sides = {f"{side}.{name}": pair[i] for name, pair in clip.features.items() for i, side in enumerate("gr")}
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **sides)
+
+
+def with_features(outcome: Outcome, path: Path) -> Outcome:
+    """An outcome of a journal with the features kept for it, if there are any."""
+    if isinstance(outcome, LeftOut) or not path.is_file():
+        return outcome
+    with np.load(path, allow_pickle=False) as kept:
+        names = [key[2:] for key in kept.files if key.startswith("g.")]
+        features = {name: (kept[f"g.{name}"], kept[f"r.{name}"]) for name in names}
+    return replace(outcome, features=features)

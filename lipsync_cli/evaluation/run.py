@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lipsync_cli.errors import DataError, FaceError
+from lipsync_cli.errors import DataError, FaceError, LipsyncError
 from lipsync_cli.evaluation.clip_figures import (
     FEWEST_FRAMES,
     NO_REACH,
@@ -54,6 +54,7 @@ def compare_pair(
     *,
     own_offset: float = 0.0,
     name: str | None = None,
+    words: Path | None = None,
 ) -> ClipResult:
     """Measure a generated video against the real one that it re-dubs, with the same words in its sound.
 
@@ -69,6 +70,8 @@ def compare_pair(
             real picture shows at t - own_offset / 25, and openings are compared so. Figures of pixels and
             lip points always compare pictures of equal time.
         name: default the file's stem.
+        words: the real video of what is said, where that is another one (shuffled speech): mouth openings are
+            compared with it, pictures with `reference`.
 
     Raises:
         MediaError: a file is missing or unreadable.
@@ -78,7 +81,7 @@ def compare_pair(
     streams = VideoReader(reference), VideoReader(generated)
     real, made = (watch(stream, instruments.detector, instruments.finder) for stream in streams)
     _refuse_mismatch(real, made, reference, generated)
-    pictures = PictureFigures(real, made)
+    pictures = PictureFigures(real, made, instruments.features)
     pictures.update_all(pair_frames(*streams, tolerance=real.period / 2))
     if pictures.n_frames < FEWEST_FRAMES:
         raise DataError(
@@ -87,10 +90,8 @@ def compare_pair(
         )
     gathered = Gathered()
     gathered.take(pictures.figures(), "the real video stands still or has no detail there")
-    series = opening_series(real, made, own_offset)
-    gathered.take(opening_figures(series), "the openings of the real video hardly move or are not known")
-    gathered.take(width_figures(real, made, own_offset), "the real mouth's width hardly moves")
-    add_pauses(gathered, series, generated)
+    spoken = real if words is None else _spoken(words, instruments)
+    series = _add_mouth(gathered, spoken, made, own_offset, generated)
     curve = add_sync(gathered, made, generated, instruments)
     add_sync(gathered, real, reference, instruments, prefix="real_")
     add_lse(gathered, made, generated, instruments)
@@ -105,7 +106,57 @@ def compare_pair(
         n_without_face=int((~made.track.present).sum()),
         series=series,
         sync=curve,
+        features=pictures.features.compute(),
     )
+
+
+def score_unpaired(
+    words: Path, generated: Path, instruments: Instruments, *, own_offset: float = 0.0, name: str
+) -> ClipResult:
+    """Measure a video that says what somebody else says in the real video `words`.
+
+    No real video of it exists: AV offset, LSE and the mouth's openings beside the other person's, none of
+    pictures. Where `words` has no picture or face, there are no openings. Raises as `score_video`.
+    """
+    made = watch(VideoReader(generated), instruments.detector, instruments.finder)
+    _refuse_faceless(made, generated)
+    gathered = Gathered(left_out={"pictures": "unpaired: no real video of these words by this person"})
+    series = None
+    try:
+        spoken = _spoken(words, instruments)
+    except LipsyncError as error:
+        gathered.left_out["openings"] = str(error)
+    else:
+        series = _add_mouth(gathered, spoken, made, own_offset, generated)
+    curve = add_sync(gathered, made, generated, instruments)
+    add_lse(gathered, made, generated, instruments)
+    return ClipResult(
+        name=name,
+        figures=gathered.figures,
+        left_out=gathered.left_out,
+        n_frames=int(made.track.present.sum()),
+        own_offset=own_offset,
+        n_without_face=int((~made.track.present).sum()),
+        series=series,
+        sync=curve,
+    )
+
+
+def _spoken(words: Path, instruments: Instruments) -> Watched:
+    seen = watch(VideoReader(words), instruments.detector, instruments.finder)
+    _refuse_faceless(seen, words)
+    return seen
+
+
+def _add_mouth(
+    gathered: Gathered, spoken: Watched, made: Watched, own_offset: float, generated: Path
+) -> OpeningSeries:
+    """Openings and widths beside those of the real video of the words."""
+    series = opening_series(spoken, made, own_offset)
+    gathered.take(opening_figures(series), "the openings of the real video hardly move or are not known")
+    gathered.take(width_figures(spoken, made, own_offset), "the real mouth's width hardly moves")
+    add_pauses(gathered, series, generated)
+    return series
 
 
 def score_video(video: Path, instruments: Instruments, *, name: str | None = None) -> ClipResult:

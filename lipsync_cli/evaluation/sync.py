@@ -119,7 +119,7 @@ def sync_curve(
     """
     times: list[float] = []
     rows: list[Floats] = []
-    for batch in _batches(_windows(at_25_fps(lips))):
+    for batch in _batches(lips_windows(at_25_fps(lips))):
         times += [time for _, time, _ in batch]
         rows.append(_scores(batch, mel, duration, scorer))
     if len(times) < FEWEST_WINDOWS:
@@ -130,7 +130,7 @@ def sync_curve(
 _Window = tuple[int, float, list[Image]]
 
 
-def _windows(pictures: Iterable[tuple[int, float, Image | None]]) -> Iterator[_Window]:
+def lips_windows(pictures: Iterable[tuple[int, float, Image | None]]) -> Iterator[_Window]:
     """Index and time of the first of each five consecutive pictures that all have lips."""
     held: deque[tuple[int, float, Image]] = deque(maxlen=WINDOW)
     for index, time, picture in pictures:
@@ -172,7 +172,7 @@ def _scores(batch: list[_Window], mel: MelWindow, duration: float, scorer: SyncS
 
 def _all_pairs(lips: Tensor, sound: Tensor, place: Tensor, scorer: SyncScorer) -> Tensor:
     """Scores [B, 31] of lips [B, ...] with the sounds [U, ...] that `place` [B, 31] names."""
-    lips, sound = _beside(scorer, lips), _beside(scorer, sound)
+    lips, sound = beside(scorer, lips), beside(scorer, sound)
     if isinstance(scorer, SyncEmbedder):
         seen, heard = scorer.embed_lips(lips), scorer.embed_speech(sound)
         return (seen @ heard.T).gather(1, place.to(seen.device))
@@ -180,7 +180,7 @@ def _all_pairs(lips: Tensor, sound: Tensor, place: Tensor, scorer: SyncScorer) -
     return torch.stack(columns, dim=1)
 
 
-def _beside(scorer: SyncScorer, tensor: Tensor) -> Tensor:
+def beside(scorer: SyncScorer, tensor: Tensor) -> Tensor:
     """The tensor on the device of the network."""
     if isinstance(scorer, torch.nn.Module):
         parameter = next(scorer.parameters(), None)

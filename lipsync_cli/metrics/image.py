@@ -175,7 +175,7 @@ def frechet_distance(mean: Floats, covariance: Floats, other_mean: Floats, other
     root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
     cross = np.linalg.eigvalsh(root @ other_covariance @ root)
     trace = np.trace(covariance) + np.trace(other_covariance) - 2 * np.sqrt(np.clip(cross, 0, None)).sum()
-    return float(np.sum((mean - other_mean) ** 2) + trace)
+    return max(0.0, float(np.sum((mean - other_mean) ** 2) + trace))
 
 
 class _Moments:

@@ -1,8 +1,8 @@
 """Weights that people own already: recognised by the names of their parameters, read without running code.
 
 Known: Wav2Lip and its SyncNet_color (Rudrabha/Wav2Lip), SyncNet v2 (joonson/syncnet_python), VQFR v1 and v2
-(TencentARC/VQFR), GFPGAN v1.3 and v1.4 (TencentARC/GFPGAN), GPEN-BFR-512 (yangxy/GPEN), torchvision's VGG-16
-and VGG-19; as torch.save wrote them or as safetensors.
+(TencentARC/VQFR), GFPGAN v1.3 and v1.4 (TencentARC/GFPGAN), GPEN-BFR-512 (yangxy/GPEN), FID's Inception
+(mseitzer/pytorch-fid), torchvision's VGG-16 and VGG-19; as torch.save wrote them or as safetensors.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from lipsync_cli.errors import SettingsError, WeightsError
+from lipsync_cli.models.inception import FidInception
 from lipsync_cli.models.restorers.gfpgan import GFPGAN
 from lipsync_cli.models.restorers.gpen import GPEN
 from lipsync_cli.models.restorers.vqfr_v1 import VQFRv1
@@ -55,6 +56,7 @@ PUBLIC: dict[str, _PublicNetwork] = {
         GPEN,
         without=("ecd8.0.1.weight",),
     ),
+    "fid_inception": _PublicNetwork(("Mixed_7c.branch_pool.conv.weight", "fc.weight"), FidInception),
     "vgg19": _PublicNetwork(("features.0.weight", "features.34.weight"), lambda: VGGFeatures(VGGSettings())),
     "vgg16": _PublicNetwork(("features.0.weight", "features.28.weight"), lambda: VGGFeatures(_VGG16)),
 }
