@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +10,14 @@ from lipsync_cli.cli import console
 
 if TYPE_CHECKING:
     from lipsync_cli.cli.evaluate_run import EvalOptions
+    from lipsync_cli.evaluation.network_report import Analysis
     from lipsync_cli.evaluation.networks import RealPairs
     from lipsync_cli.evaluation.results import LeftOut
-    from lipsync_cli.interfaces import SyncScorer
-    from lipsync_cli.metrics.base import Summary
 
 
 def analyse(chosen: EvalOptions) -> None:
     """Measure the networks on real clips; tell, plot and write."""
-    from lipsync_cli.evaluation import report
+    from lipsync_cli.evaluation import network_report, report
 
     folder = chosen.plots or Path()
     report.check_writable(folder / "stability.png", make_folder=True)
@@ -28,9 +26,9 @@ def analyse(chosen: EvalOptions) -> None:
     clips, left_out = _clips(chosen)
     values: dict[str, Any] = {}
     if chosen.stability:
-        values["stability"] = _stability(clips, scorers, folder)
+        values["stability"] = _tell(network_report.stability(clips, scorers), folder / "stability.png")
     if chosen.robustness:
-        values["robustness"] = _robustness(clips, scorers, folder)
+        values["robustness"] = _tell(network_report.robustness(clips, scorers), folder / "robustness.png")
     console.result(f"{len(clips)} real clips used, {len(left_out)} left out")
     for each in left_out:
         console.result(f"  {each.name}: {each.reason}")
@@ -76,91 +74,11 @@ def _clips(chosen: EvalOptions) -> tuple[list[RealPairs], list[LeftOut]]:
     return clips, left_out
 
 
-def _stability(
-    clips: Sequence[RealPairs], scorers: Mapping[str, SyncScorer], folder: Path
-) -> dict[str, dict[str, Any]]:
-    from lipsync_cli.evaluation import plots
-    from lipsync_cli.evaluation.networks import steadiness
-    from lipsync_cli.evaluation.report import aligned
-
-    head = (
-        "network",
-        "cosine",
-        "95 % interval",
-        "deviation",
-        "within a clip",
-        "wrong pairs",
-        "told apart",
-        "",
-    )
-    rows: list[tuple[str, ...]] = [head]
-    values: dict[str, dict[str, Any]] = {}
-    scores = {}
-    for name, scorer in scorers.items():
-        found = steadiness(clips, scorer)
-        scores[name] = found.scores
-        mean, wrong = found.per_clip, found.mismatched
-        rows.append(
-            (
-                name,
-                f"{mean.mean:.3f}",
-                f"{mean.low:.3f} .. {mean.high:.3f}",
-                f"{found.deviation:.3f}",
-                f"{found.within_clip:.3f}",
-                f"{wrong.mean:.3f}",
-                f"{found.told_apart:.3f}",
-                "",
-            )
-        )
-        values[name] = {
-            "cosine": _plain(mean),
-            "deviation": found.deviation,
-            "deviation_within_clip": found.within_clip,
-            "cosine_of_wrong_pairs": _plain(wrong),
-            "told_apart": found.told_apart,
-            "scores": [round(float(score), 5) for score in found.scores],
-        }
-    for line in aligned(rows):
-        console.result(line)
-    _save(folder / "stability.png", plots.clip_scores(scores, "cosine of real pairs (figure 1 of the paper)"))
-    return values
-
-
-def _robustness(
-    clips: Sequence[RealPairs], scorers: Mapping[str, SyncScorer], folder: Path
-) -> dict[str, dict[str, Any]]:
-    import numpy as np
-
-    from lipsync_cli.evaluation import plots
-    from lipsync_cli.evaluation.networks import CHANGES, disturbed
-    from lipsync_cli.evaluation.report import aligned
-
-    found = {name: disturbed(clips, scorer) for name, scorer in scorers.items()}
-    drawn: dict[str, dict[str, Any]] = {change: {} for change in CHANGES}
-    for change, amounts in CHANGES.items():
-        rows: list[tuple[str, ...]] = [(change, *(f"{amount:g}" for amount in amounts), "")]
-        for name, curves in found.items():
-            means = [summary.mean for _, summary in curves[change]]
-            rows.append((name, *(f"{mean:.3f}" for mean in means), ""))
-            drawn[change][name] = (np.array(amounts), np.array(means))
-        for line in [*aligned(rows), ""]:
-            console.result(line)
-    _save(folder / "robustness.png", plots.robustness(drawn))
-    return {
-        name: {
-            change: [{"amount": amount, **_plain(summary)} for amount, summary in curve]
-            for change, curve in curves.items()
-        }
-        for name, curves in found.items()
-    }
-
-
-def _plain(summary: Summary) -> dict[str, float]:
-    return {"mean": summary.mean, "low": summary.low, "high": summary.high, "n": summary.n}
-
-
-def _save(path: Path, picture: bytes) -> None:
+def _tell(analysis: Analysis, path: Path) -> dict[str, Any]:
     from lipsync_cli.evaluation.report import write_bytes
 
-    write_bytes(path, picture)
+    for line in analysis.lines:
+        console.result(line)
+    write_bytes(path, analysis.picture)
     console.result(f"plot: {path}")
+    return analysis.values

@@ -63,25 +63,12 @@ def measure(chosen: EvalOptions) -> None:
     from lipsync_cli.evaluation import report, results
     from lipsync_cli.evaluation.folders import forget_journal
 
-    if chosen.against is not None and not chosen.against.exists():
-        raise DataError(f"{chosen.against}: there is no such folder or report; give what --against names")
-    if chosen.html is not None:
-        report.check_writable(chosen.html / "index.html", make_folder=True)
+    _check_places(chosen)
     model = chosen.model if chosen.dataset is not None and chosen.baseline is None else None
     hashes = assembly_evaluation.network_hashes(
         chosen.sync_network, chosen.syncnet_v2, model, chosen.inception
     )
-    make = partial(
-        assembly_evaluation.make_instruments,
-        sync_network=chosen.sync_network,
-        syncnet_v2=chosen.syncnet_v2,
-        lse_protocol=chosen.lse_protocol,
-        device=chosen.device,
-        inception=chosen.inception,
-        model=model,
-        restore=chosen.restore,
-        baseline=chosen.baseline,
-    )
+    make = _instruments(chosen, model)
     version = _version(chosen, hashes)
     pairs: list[Pair] = []
     if chosen.video is not None:
@@ -95,15 +82,41 @@ def measure(chosen: EvalOptions) -> None:
         differences = results.compare(evaluation, _others(chosen, pairs, make, version=version))
         for line in ["", *report.difference_table(differences, str(chosen.against))]:
             console.result(line)
-    given = {name: str(value) for name, value in (vars(chosen) | hashes).items() if value is not None}
+    given = {
+        name: str(value) for name, value in (vars(chosen) | hashes).items() if value not in (None, False)
+    }
     _write(evaluation, given, differences, chosen)
     if chosen.html is not None:
         from lipsync_cli.evaluation.page import write_page
 
-        with console.progress("writing the page", total=1):
-            write_page(chosen.html, evaluation, pairs, given, differences)
+        write_page(chosen.html, evaluation, pairs, given, differences)
+        console.result(f"page: {chosen.html / 'index.html'}")
     if (journal := _journal(chosen)) is not None:
         forget_journal(journal)
+
+
+def _check_places(chosen: EvalOptions) -> None:
+    """What can be known to be wrong before any work."""
+    from lipsync_cli.evaluation import report
+
+    if chosen.against is not None and not chosen.against.exists():
+        raise DataError(f"{chosen.against}: there is no such folder or report; give what --against names")
+    if chosen.html is not None:
+        report.check_writable(chosen.html / "index.html", make_folder=True)
+
+
+def _instruments(chosen: EvalOptions, model: str | None) -> Callable[[], Instruments]:
+    return partial(
+        assembly_evaluation.make_instruments,
+        sync_network=chosen.sync_network,
+        syncnet_v2=chosen.syncnet_v2,
+        lse_protocol=chosen.lse_protocol,
+        device=chosen.device,
+        inception=chosen.inception,
+        model=model,
+        restore=chosen.restore,
+        baseline=chosen.baseline,
+    )
 
 
 def _version(chosen: EvalOptions, hashes: Mapping[str, str]) -> str:

@@ -45,7 +45,7 @@ class PictureFeatures:
 
 
 class LipsFeatures:
-    """The lower halves of every five crops, as a sync network sees them: stands in where Inception is missing."""
+    """The lower halves of every five crops, as a sync network sees them; needs no Inception."""
 
     def __init__(self, network: SyncEmbedder, device: torch.device) -> None:
         self._network, self._device = network, device

@@ -56,7 +56,12 @@ FIGURES: Mapping[str, Figure] = {
     "offset": Figure(
         "AV offset: the picture at t matches the sound at t + offset", "frames at 25 fps", "zero"
     ),
-    "offset_within_1": Figure("1 where the AV offset is -1, 0 or 1, else 0", better="higher"),
+    "offset_within_1": Figure(
+        "1 where the AV offset is -1, 0 or 1, else 0; chance does so too", better="higher"
+    ),
+    "in_sync": Figure(
+        "1 where that is so with half of the real video's confidence or more, else 0", better="higher"
+    ),
     "confidence": Figure("sync score at that offset above the median of all offsets", better="higher"),
     "sync_score": Figure("sync score without any shift", better="higher"),
     "real_offset": Figure("AV offset of the real video with its own sound", "frames at 25 fps"),

@@ -118,7 +118,7 @@ def steadiness(clips: Sequence[RealPairs], scorer: SyncScorer) -> Steadiness:
 
 
 def disturbed(clips: Sequence[RealPairs], scorer: SyncScorer) -> dict[str, list[tuple[float, Summary]]]:
-    """Change -> [(how much, mean cosine over clips with its interval)]. Raises DataError when there is no clip."""
+    """Change -> [(how much, mean cosine over clips)]. Raises DataError when there is no clip."""
     if not clips:
         raise DataError("no real clip could be used")
     curves: dict[str, list[tuple[float, Summary]]] = {}

@@ -12,6 +12,7 @@ from lipsync_cli.evaluation.clip_figures import (
     NO_REACH,
     Gathered,
     Instruments,
+    add_in_sync,
     add_lse,
     add_pauses,
     add_sync,
@@ -94,6 +95,7 @@ def compare_pair(
     series = _add_mouth(gathered, spoken, made, own_offset, generated)
     curve = add_sync(gathered, made, generated, instruments)
     add_sync(gathered, real, reference, instruments, prefix="real_")
+    add_in_sync(gathered)
     add_lse(gathered, made, generated, instruments)
     add_lse(gathered, real, reference, instruments, prefix="real_")
     return ClipResult(

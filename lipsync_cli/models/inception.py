@@ -1,8 +1,8 @@
 """The Inception network of FID (Szegedy et al. 2016, Heusel et al. 2017).
 
 Names as in torchvision and in `pt_inception-2015-12-05-6726825d.pth` (mseitzer/pytorch-fid), the public
-conversion of the TensorFlow weights. Against torchvision's, averages over 3 x 3 pixels leave out what lies outside of the map, and the last block
-takes the maximum there: so it was in the network that all published FIDs come from.
+conversion of the TensorFlow weights. Against torchvision's, averages over 3 x 3 pixels leave out what lies
+outside of the map, and the last block takes the maximum there: as in the network that published FIDs are by.
 """
 
 from __future__ import annotations

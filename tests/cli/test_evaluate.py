@@ -208,3 +208,63 @@ def test_own_offsets_come_from_a_file_by_stem(film: Film, tmp_path: Path) -> Non
     assert _run(*folders, "--own-offset", offsets, "--json", tmp_path / "out.json") == 0
     clips = json.loads((tmp_path / "out.json").read_text())["clips"]
     assert {clip["clip"]: clip["own_offset"] for clip in clips} == {"one": 0.0, "two": 3.0}
+
+
+def test_a_corpus_is_made_measured_compared_and_shown(
+    film: Film, sync_network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    film("grid/s1/one.mp4")
+    film("grid/s2/two.mp4")
+    network = ("--sync-network", sync_network)
+    run = ("--dataset", "grid", "--root", tmp_path / "grid", "--work", tmp_path / "work", *network)
+    assert _run(*run, "--baseline", "real", "--json", tmp_path / "real.json") == 0
+    pages = ("--html", tmp_path / "page", "--json", tmp_path / "static.json")
+    assert _run(*run, "--baseline", "static", "--against", tmp_path / "real.json", *pages) == 0
+    told = capsys.readouterr().out
+    assert "they differ" in told
+    assert (tmp_path / "page" / "index.html").is_file()
+    assert (tmp_path / "work" / "static" / "made" / "s1" / "one.mp4").is_file()
+    values = json.loads((tmp_path / "static.json").read_text())
+    assert values["differences"]["psnr"]["mean"] < 0
+    assert [clip["clip"] for clip in values["clips"]] == ["s1/one", "s2/two"]
+    assert "frechet_lips" in values["metrics"]
+    assert not list(tmp_path.glob(".*.clips*"))
+    folders = ("--generated", tmp_path / "grid", "--reference", tmp_path / "grid", *network)
+    assert _run(*folders, "--against", tmp_path / "work" / "static" / "made") == 0
+    assert "less " in capsys.readouterr().out
+
+
+def test_the_papers_analyses_are_told_and_plotted(
+    film: Film, sync_network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    film("real/one.mp4")
+    film("real/blank.mp4", [np.zeros((240, 240, 3), np.uint8)] * N)
+    analyses = ("--stability", "--robustness", "--reference", tmp_path / "real", "--network", sync_network)
+    assert _run(*analyses, "--plots", tmp_path / "plots", "--json", tmp_path / "out.json") == 0
+    told = capsys.readouterr().out
+    assert "1 real clips used, 1 left out" in told
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == {"stability.png", "robustness.png"}
+    values = json.loads((tmp_path / "out.json").read_text())
+    assert len(values["stability"][str(sync_network)]["scores"]) == 6
+    assert values["left_out"][0]["clip"] == "blank/blank"
+    assert _run(*analyses) == 2  # no place for the plots
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--dataset", "grid"),
+        ("--dataset", "grid", "--root", "."),
+        ("--dataset", "grid", "--root", ".", "--work", ".", "--video", "a.mp4"),
+        ("--generated", ".", "--reference", ".", "--baseline", "static"),
+        ("--stability", "--plots", "."),
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused(arguments: tuple[str, ...]) -> None:
+    assert _run(*arguments) == 2
+
+
+def test_a_corpus_that_is_none_and_a_missing_other_method_end_with_7(tmp_path: Path) -> None:
+    run = ("--dataset", "lrs2", "--root", tmp_path, "--work", tmp_path / "work", "--baseline", "real")
+    assert _run(*run, "--sync-network", "none") == 7
+    assert _run(*run, "--sync-network", "none", "--against", tmp_path / "absent") == 7

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from lipsync_cli.errors import DataError
-from lipsync_cli.evaluation import report
-from lipsync_cli.evaluation.results import ClipResult, Evaluation, LeftOut, OpeningSeries, collect
+from lipsync_cli.evaluation import paper, report
+from lipsync_cli.evaluation.results import ClipResult, Evaluation, LeftOut, OpeningSeries, collect, compare
 from lipsync_cli.evaluation.sync import SyncCurve, SyncSecond
 from lipsync_cli.metrics.sync import Offset
 
@@ -85,8 +85,10 @@ def test_a_single_video_is_told_second_by_second() -> None:
 
 
 def test_the_papers_table_has_its_numbers() -> None:
-    assert any(line.split()[-7:] == ["0.95", "32.64", "3.83", "0.16", "1.13", "8.41", "6.03"]
-               for line in report.paper_table())  # fmt: skip
+    rows = [line.split()[-7:] for line in paper.paper_tables()]
+    assert ["0.95", "32.64", "3.83", "0.16", "1.13", "8.41", "6.03"] in rows  # table 1, LRS2
+    assert ["0.92", "31.45", "4.46", "0.18", "1.22", "7.86", "6.24"] in rows  # table 1, LRW
+    assert ["31.806", "0.905", "5.230", "1.365", "8.528", "5.838", "0.278"] in rows  # table 2, FR3
 
 
 def test_places_that_cannot_be_written_are_told_before_the_work(tmp_path: Path) -> None:
@@ -102,3 +104,41 @@ def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> 
     with pytest.raises(DataError, match="cannot be written"):
         report.write_text(tmp_path / "taken", "text")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_the_papers_columns_say_what_would_fill_them() -> None:
+    clips = [ClipResult("a", {"ssim": 0.9, "psnr": 30.0, "lmd_coordinates": 1.0}, {}, n_frames=20)]
+    lines = paper.column_table(collect(clips))
+    assert lines[0].split()[-7:] == list(paper.COLUMNS)
+    assert lines[1].split()[-7:] == ["0.90", "30.00", "-", "-", "1.00", "-", "-"]
+    assert any("--inception" in line for line in lines)
+    assert any("--syncnet-v2" in line for line in lines)
+
+
+def test_two_methods_are_told_apart_clip_by_clip(tmp_path: Path) -> None:
+    ours = collect(
+        [ClipResult(name, {"psnr": value}, {}, 20) for name, value in {"a": 30, "b": 35, "c": 40}.items()]
+    )
+    theirs = collect(
+        [
+            ClipResult(name, {"psnr": value - 2}, {}, 20)
+            for name, value in {"a": 30, "b": 35, "c": 40, "d": 9}.items()
+        ]
+    )
+    report.write_json(tmp_path / "theirs.json", report.as_json(theirs, {}))
+    differences = compare(ours, report.read_figures(tmp_path / "theirs.json"))
+    assert (differences["psnr"].mean, differences["psnr"].low, differences["psnr"].n) == (2.0, 2.0, 3)
+    assert any("they differ" in line for line in report.difference_table(differences, "theirs"))
+    assert report.as_json(ours, {}, differences)["differences"]["psnr"]["mean"] == 2.0
+
+
+def test_methods_without_a_common_clip_cannot_be_compared() -> None:
+    with pytest.raises(DataError, match="no clip in common"):
+        compare(collect([ClipResult("a", {"psnr": 1.0}, {}, 20)]), {"b": {"psnr": 1.0}})
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"clips": [{"clip": "a"}]}'])
+def test_a_file_that_is_no_report_is_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / "other.json").write_text(text)
+    with pytest.raises(DataError, match="no report of lipsync eval"):
+        report.read_figures(tmp_path / "other.json")
