@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _NOT_WATCHING = ("talking_face", "speech_embedding", "restorer")
 """Networks that have no part in a first pass."""
+_LAYOUT = 2
+"""Of what a first pass leaves behind: one more whenever a field comes or goes."""
 
 
 def work_folder(stream: FrameStream, job: DubJob, used: Sequence[NetworkUsed]) -> WorkFolder:
@@ -47,7 +49,7 @@ def first_pass_cache(job: DubJob, used: Sequence[NetworkUsed]) -> FirstPassCache
     """
     if not job.cache:
         return None
-    from lipsync_cli.assembly_speakers import files_of, sounds_of
+    from lipsync_cli.assembly_speakers import faces_of, sounds_of
     from lipsync_cli.dubbing.first_pass_cache import FirstPassCache
     from lipsync_cli.dubbing.work_folder import identity
     from lipsync_cli.media.probe import probe_audio
@@ -56,7 +58,9 @@ def first_pass_cache(job: DubJob, used: Sequence[NetworkUsed]) -> FirstPassCache
     settings, further = job.settings, sounds_of(job.settings)
     sounds = [job.audio, *(sound for _, sound in further)]
     key = {
-        "files": [identity(path) for path in files_of(job) if path not in sounds],
+        "layout": _LAYOUT,
+        # the video counts also where it is its own speech
+        "files": [identity(job.video), *(identity(path) for path in faces_of(settings))],
         "lengths": [probe_audio(sound).duration for sound in sounds],
         "faces": [settings.face, *(face for face, _ in further)],
         "networks": {network.role: network.sha256 for network in used if network.role not in _NOT_WATCHING},

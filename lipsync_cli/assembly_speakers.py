@@ -25,12 +25,16 @@ def sounds_of(settings: DubSettings) -> list[tuple[str, Path]]:
 def files_of(job: DubJob) -> list[Path]:
     """All files that a job reads besides its networks."""
     settings = job.settings
-    files = [job.video, job.audio, *(sound for _, sound in sounds_of(settings))]
-    faces = (settings.face, *(face for face, _ in sounds_of(settings)))
-    files += [Path(face) for face in faces if is_picture(face)]
+    files = [job.video, job.audio, *(sound for _, sound in sounds_of(settings)), *faces_of(settings)]
     if settings.background not in (None, "original"):
         files.append(Path(str(settings.background)))
     return files
+
+
+def faces_of(settings: DubSettings) -> list[Path]:
+    """The pictures that name people."""
+    faces = (settings.face, *(face for face, _ in sounds_of(settings)))
+    return [Path(face) for face in faces if is_picture(face)]
 
 
 def is_picture(face: str) -> bool:

@@ -170,3 +170,27 @@ def test_a_speech_longer_than_the_video(
     assert lipsync("dub", *arguments, "--longer", longer) == 0
     assert len(list(VideoReader(output))) == frames
     assert load_waveform(output).duration == pytest.approx(frames / 25, abs=0.03)
+
+
+def test_a_video_that_is_its_own_speech_is_not_taken_for_another_one(
+    cast: Path, tmp_path: Path, weights_folder: Path
+) -> None:
+    """What was seen of one such video had been used for the next of the same length."""
+    portrait = next(iter(VideoReader(weights_folder / "demo" / "portrait.jpg"))).image
+    for name, view in (("a", portrait[20:220, 124:324]), ("b", portrait[0:240, 100:340])):
+        with VideoWriter(
+            tmp_path / f"{name}.mp4",
+            width=view.shape[1],
+            height=view.shape[0],
+            rate=Fraction(25),
+            speech=cast / "one.wav",
+        ) as sink:
+            for index in range(N_FRAMES):
+                sink.write(Frame(index, index / 25, np.ascontiguousarray(view)))
+    written = []
+    for name, more in (("a", ()), ("b", ()), ("b", ("--no-cache",))):
+        output = tmp_path / f"out{len(written)}.mp4"
+        video = tmp_path / f"{name}.mp4"
+        assert lipsync("dub", video, video, "-o", output, "--model", cast / "tiny.safetensors", *more) == 0
+        written.append(list(VideoReader(output)))
+    assert all(np.array_equal(x.image, y.image) for x, y in zip(written[1], written[2], strict=True))
