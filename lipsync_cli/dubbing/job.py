@@ -41,6 +41,9 @@ class DubSettings:
     """Degrees that a head may be turned to the side; on the way there the filmed mouth comes back."""
     smallest_face: int = 24
     """Pixels: narrower faces keep the filmed mouth."""
+    occluder: Literal["keep", "dub"] = "keep"
+    """Something in front of the mouth, of another colour than it: 'keep' the filmed picture while it is
+    there, or 'dub' all the same."""
     missing_face: Literal["pass", "fail"] = "pass"
     """Frames without the face: 'pass' them through unchanged, or 'fail' when there is one."""
     silence: Literal["closed", "original"] = "closed"
@@ -130,6 +133,7 @@ _AS_FILMED = {
     "no_face": "without a face passed through",
     "profile": "turned away kept as filmed",
     "too_small": "with too small a face kept as filmed",
+    "occluded": "with something in front of the mouth kept as filmed",
     "pause": "of pauses kept as filmed",
     "after_speech": "after the speech kept as filmed",
 }
@@ -160,7 +164,7 @@ class StatusRun:
     first: int
     frames: int
     status: str
-    """`showing.Status`: dubbed, no_face, profile, too_small, pause or after_speech."""
+    """`showing.Status`: dubbed, no_face, profile, too_small, occluded, pause or after_speech."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

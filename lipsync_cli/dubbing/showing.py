@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipsync_cli.dubbing.job import DubSettings
+from lipsync_cli.faces.occlusion import occluded
 from lipsync_cli.faces.track import FaceTrack, smooth
 from lipsync_cli.speech.pauses import Spans, depth
 
@@ -32,6 +33,8 @@ class Status(StrEnum):
     """The head is turned too far (`max_yaw`)."""
     TOO_SMALL = "too_small"
     """The face is smaller than `smallest_face`."""
+    OCCLUDED = "occluded"
+    """Something is in front of the mouth (`occluder` = keep)."""
     PAUSE = "pause"
     """The speech pauses and the filmed mouth shows (`silence` = original)."""
     AFTER_SPEECH = "after_speech"
@@ -82,7 +85,7 @@ def showing(track: FaceTrack, settings: DubSettings, *, pauses: Spans, end: floa
 
     Args:
         track: of one face.
-        settings: `max_yaw`, `smallest_face`, `silence`.
+        settings: `max_yaw`, `smallest_face`, `occluder`, `silence`.
         pauses: of the speech, seconds; they count with `silence` = original, where they are long enough.
         end: second at which the filmed mouth is back; infinite where the speech lasts to the end.
     """
@@ -91,11 +94,13 @@ def showing(track: FaceTrack, settings: DubSettings, *, pauses: Spans, end: floa
     can = np.where(track.present, 1.0, 0.0)
     can *= np.clip((settings.max_yaw - np.abs(yaws)) / TURNING, 0, 1)
     can[widths < settings.smallest_face] = 0
+    hidden = _hidden(track, settings)
+    can[hidden] = 0
     return Showing(
         shares=_faded(can, track.shot_starts).astype(np.float32),
         statuses=tuple(
-            _status(bool(present), float(width), float(share), settings)
-            for present, width, share in zip(track.present, widths, can, strict=True)
+            Status.OCCLUDED if is_hidden else _status(bool(present), float(width), float(share), settings)
+            for present, width, share, is_hidden in zip(track.present, widths, can, hidden, strict=True)
         ),
         pauses=[span for span in pauses if span[1] - span[0] >= LONG_PAUSE]
         if settings.silence == "original"
@@ -111,6 +116,13 @@ def _status(present: bool, width: float, share: float, settings: DubSettings) ->
     if width < settings.smallest_face:
         return Status.TOO_SMALL
     return Status.DUBBED if share > 0 else Status.PROFILE
+
+
+def _hidden(track: FaceTrack, settings: DubSettings) -> NDArray[np.bool_]:
+    """[N] frames in which something is before the mouth, where such frames are to be kept."""
+    if settings.occluder == "dub" or len(track.strange) == 0:
+        return np.zeros(len(track), np.bool_)
+    return occluded(track.strange)
 
 
 def _faded(shares: NDArray[np.float64], starts: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -76,7 +76,7 @@ class _Shots:
     def see(self, frame: Frame, landmarks: Landmarks | None, starts_shot: bool) -> None:
         if starts_shot:
             self.end()
-        face = None if landmarks is None else Observation.of(landmarks)
+        face = None if landmarks is None else Observation.of(landmarks, frame.image)
         if landmarks is not None and face is not None:
             place = len(self._times)
             self._keeper.offer(place, frame.image, landmarks, opening=face.opening, yaw=face.yaw)

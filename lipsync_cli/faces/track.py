@@ -8,17 +8,17 @@ how far the original mouth is open.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from lipsync_cli.faces.align import N_ANCHORS, anchors
 from lipsync_cli.faces.choice import FaceChoice, Largest
 from lipsync_cli.faces.landmarks import SCHEMES, extent, levelled, opening, outline, roll, turn, yaw
+from lipsync_cli.faces.occlusion import mouth_look, strangeness
+from lipsync_cli.faces.shots import ShotDetector
 from lipsync_cli.interfaces import Box, FaceDetector, Frame, Image, LandmarkFinder, Landmarks
 
 SMOOTHING = 7
@@ -28,7 +28,6 @@ TOP_MARGIN = 0.12
 CHIN_MARGIN = 0.08
 """The crop ends this far below the chin of the calm face, in face heights."""
 _MINIMUM_SCORE = 0.5
-_THUMBNAIL = (48, 27)  # pixels
 _MOST_FACES = 12  # of one picture among which is chosen
 _SMALLEST = 16  # pixels; a smaller face is not worth a mouth
 
@@ -53,6 +52,8 @@ class FaceTrack:
     """[N] True where a new shot begins (always at frame 0)."""
     anchors: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, N_ANCHORS, 2), np.float32))
     """[N, 5, 2] eyes, nose and corners of the mouth (`faces.align`), pixels; smoothed as the boxes are."""
+    strange: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    """[N] how strange the mouth's surroundings look (`faces.occlusion`); empty where nobody looked."""
 
     def __len__(self) -> int:
         return len(self.times)
@@ -69,37 +70,6 @@ class FaceTrack:
         place = int(np.searchsorted(starts, index, side="right"))
         end = int(starts[place]) if place < len(starts) else len(self)
         return slice(int(starts[place - 1]), end)
-
-
-class ShotDetector:
-    """Tells a cut from one frame to the next by the jump of a thumbnail's colours.
-
-    A cut changes much more than the frames before it did: the jump must exceed a floor and several times
-    the recent ones, so that fast motion and flicker are not cuts.
-    """
-
-    def __init__(self, *, floor: float = 18.0, ratio: float = 4.0, memory: int = 12) -> None:
-        self._floor = floor
-        self._ratio = ratio
-        self._last: NDArray[np.float32] | None = None
-        self._recent: deque[float] = deque(maxlen=memory)
-
-    def starts_shot(self, image: Image) -> bool:
-        """True for the first frame and for the first one after a cut."""
-        step = max(1, min(image.shape[0] // (4 * _THUMBNAIL[1]), image.shape[1] // (4 * _THUMBNAIL[0])))
-        sparse = np.ascontiguousarray(image[::step, ::step])  # every pixel would take 5 ms at 720p
-        small = cv2.resize(sparse, _THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32)
-        last, self._last = self._last, small
-        if last is None:
-            return True
-        jump = float(np.abs(small - last).mean())
-        usual = float(np.median(self._recent)) if self._recent else 0.0
-        is_cut = jump > max(self._floor, self._ratio * usual)
-        if is_cut:
-            self._recent.clear()
-        else:
-            self._recent.append(jump)
-        return is_cut
 
 
 @dataclass
@@ -186,10 +156,12 @@ class Observation:
     yaw: float
     outline: NDArray[np.float32]
     anchors: NDArray[np.float32]
+    look: NDArray[np.float32] | None = None
+    """[40, 3] of `mouth_look`."""
 
     @classmethod
-    def of(cls, landmarks: Landmarks) -> Observation:
-        """Read from the points of one face."""
+    def of(cls, landmarks: Landmarks, image: Image | None = None) -> Observation:
+        """Read from the points of one face and, to find things before its mouth, from the picture."""
         scheme = SCHEMES[landmarks.scheme]
         points = levelled(landmarks)
         chin = float(points[scheme.chin, 1])
@@ -206,6 +178,7 @@ class Observation:
             yaw=yaw(landmarks),
             outline=outline(landmarks).astype(np.float32),
             anchors=anchors(landmarks),
+            look=None if image is None else mouth_look(image, landmarks),
         )
 
     def crop_numbers(self, chin_ratio: float) -> tuple[float, float, float, float, float]:
@@ -227,6 +200,7 @@ def build_track(
     boxes = np.zeros((n, 5), dtype=np.float32)
     outlines = np.zeros((n, n_outline, 2), dtype=np.float32)
     places = np.zeros((n, N_ANCHORS, 2), dtype=np.float32)
+    strange = np.zeros(n, dtype=np.float32)
     for run in _runs(starts, faces):
         seen = [face for face in faces[run] if face is not None]
         chin_ratio = float(np.median([(face.chin - face.top) / (face.nose - face.top) for face in seen]))
@@ -234,6 +208,7 @@ def build_track(
         boxes[run] = _as_corners(smooth(numbers))
         outlines[run] = _smooth_points(np.stack([face.outline for face in seen]))
         places[run] = _smooth_points(np.stack([face.anchors for face in seen]))
+        strange[run] = _strangeness(seen)
     return FaceTrack(
         times=np.asarray(times, dtype=np.float64),
         boxes=boxes,
@@ -243,7 +218,16 @@ def build_track(
         outlines=outlines,
         shot_starts=np.asarray(starts, dtype=np.bool_),
         anchors=places,
+        strange=strange,
     )
+
+
+def _strangeness(faces: Sequence[Observation]) -> NDArray[np.float32]:
+    """[N] of one run; 0 where nobody looked."""
+    looks = [face.look for face in faces if face.look is not None]
+    if len(looks) < len(faces):
+        return np.zeros(len(faces), np.float32)
+    return strangeness(np.stack(looks), np.array([face.yaw for face in faces], np.float32))
 
 
 def join_tracks(parts: Sequence[FaceTrack]) -> FaceTrack:
@@ -260,6 +244,7 @@ def join_tracks(parts: Sequence[FaceTrack]) -> FaceTrack:
         ),
         shot_starts=np.concatenate([part.shot_starts for part in parts]),
         anchors=np.concatenate([part.anchors for part in parts]),
+        strange=np.concatenate([part.strange for part in parts]),
     )
 
 

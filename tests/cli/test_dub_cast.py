@@ -13,6 +13,7 @@ import pytest
 import soundfile
 
 from lipsync_cli.cli import app
+from lipsync_cli.faces.detector import FullRangeDetector
 from lipsync_cli.interfaces import Frame, Image
 from lipsync_cli.media.audio import load_waveform
 from lipsync_cli.media.reader import VideoReader
@@ -194,3 +195,27 @@ def test_a_video_that_is_its_own_speech_is_not_taken_for_another_one(
         assert lipsync("dub", video, video, "-o", output, "--model", cast / "tiny.safetensors", *more) == 0
         written.append(list(VideoReader(output)))
     assert all(np.array_equal(x.image, y.image) for x, y in zip(written[1], written[2], strict=True))
+
+
+def test_a_microphone_before_the_mouth_stays_and_the_report_tells(
+    cast: Path, output: Path, tmp_path: Path, weights_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    portrait = next(iter(VideoReader(weights_folder / "demo" / "portrait.jpg"))).image
+    bare = np.ascontiguousarray(portrait[20:220, 124:324])
+    detector = FullRangeDetector(weights_folder / "face_detection_full_range.tflite")
+    box = detector.detect(bare)[0].box
+    hidden = bare.copy()
+    place = round(box.centre[0]), round(box.y0 + 0.78 * box.height)
+    cv2.circle(hidden, place, round(0.18 * box.width), (40, 40, 45), cv2.FILLED, cv2.LINE_AA)
+    film, speech, report = (tmp_path / name for name in ("film.mp4", "speech.wav", "report.json"))
+    with VideoWriter(film, width=WIDTH, height=WIDTH, rate=Fraction(25), speech=None, crf=8) as sink:
+        for index in range(40):
+            sink.write(Frame(index, index / 25, hidden if 15 <= index < 27 else bare))
+    soundfile.write(speech, 0.2 * np.random.default_rng(0).standard_normal(25_600), 16_000)
+    more = ("-o", output, "--model", cast / "tiny.safetensors", "--report", report)
+    assert lipsync("dub", film, speech, *more) == 0
+    runs = json.loads(report.read_text())["counts"]["statuses"]
+    assert [run["status"] for run in runs] == ["dubbed", "occluded", "dubbed"]
+    assert abs(runs[1]["first"] - 15) <= 2
+    assert abs(runs[1]["frames"] - 12) <= 4
+    assert "something in front of the mouth kept as filmed" in " ".join(capsys.readouterr().out.split())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -106,3 +107,13 @@ def test_frames_past_the_track_have_no_face() -> None:
 def test_settings_that_make_no_sense_name_their_flag(settings, says) -> None:
     with pytest.raises(SettingsError, match=says):
         DubSettings(**settings)
+
+
+def test_while_something_is_before_the_mouth_the_filmed_picture_shows() -> None:
+    one = replace(track(40), strange=np.zeros(40, np.float32))
+    one.strange[15:25] = 9
+    result = shown(one)
+    assert (result.shares[15:25] == 0).all()
+    assert result.shares[11:15].tolist() == pytest.approx([1, 3 / FADE, 2 / FADE, 1 / FADE])
+    assert result.statuses[14:26] == (Status.DUBBED, *[Status.OCCLUDED] * 10, Status.DUBBED)
+    assert (shown(one, occluder="dub").shares == 1).all()
