@@ -18,6 +18,9 @@ SHORTEST = 0.2
 MARGIN = 0.08
 """Seconds at both ends of a pause that count for nothing: lips close after the sound and open before it."""
 
+HUSHED_FROM = 0.35
+"""Seconds from the ends of a pause, where windows of 0.76 s hear nothing but the pause."""
+
 _STEP = 0.01  # seconds
 _SMOOTH = 5  # steps
 _DROP = 30.0  # dB below the loud speech: a pause in a studio
@@ -84,7 +87,10 @@ def depth(times: NDArray[np.float64], spans: Spans) -> NDArray[np.float64]:
 
 
 class HushedSpeech:
-    """A `Speech` in whose pauses there is silence, whatever noise the recording has there.
+    """A `Speech` in whose long pauses there is silence, whatever noise the recording has there.
+
+    Near the ends of a pause the speech itself is heard: lips close after the last sound and open well before
+    the next one. (Hushed up to their ends, pauses took the opening's correlation from 0.86 to 0.66.)
 
     Args:
         speech: what is heard outside of the pauses.
@@ -98,5 +104,5 @@ class HushedSpeech:
     def around(self, times: Sequence[float]) -> Tensor:
         """As `Speech.around`."""
         asked = np.asarray(times, np.float64)
-        quiet = within(asked, self._spans)
+        quiet = depth(asked, self._spans) >= HUSHED_FROM
         return self._speech.around(np.where(quiet, _LONG_BEFORE, asked).tolist())

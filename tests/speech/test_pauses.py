@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from lipsync_cli.interfaces import Waveform
-from lipsync_cli.speech.pauses import MARGIN, pauses, within
+from lipsync_cli.speech.pauses import MARGIN, HushedSpeech, pauses, within
 
 RATE = 16000
 
@@ -40,3 +41,15 @@ def test_one_level_throughout_has_no_pause_and_silence_is_one() -> None:
 def test_times_are_told_apart_by_span() -> None:
     times = np.array([0.0, 1.0, 1.5, 2.0, 3.0])
     assert within(times, [(1.0, 2.0), (2.9, 3.1)]).tolist() == [False, True, True, False, True]
+
+
+def test_hushed_speech_is_silent_deep_in_pauses_only() -> None:
+    """Lips open before the sound: near the end of a pause the next word must be heard."""
+
+    class Times:
+        def around(self, times):
+            return torch.tensor(times, dtype=torch.float64)
+
+    heard = HushedSpeech(Times(), [(1.0, 2.0), (4.0, 4.5)]).around([0.9, 1.1, 1.34, 1.5, 1.66, 1.9, 4.25])
+    assert [time < 0 for time in heard.tolist()] == [False, False, False, True, False, False, False]
+    assert heard[1] == 1.1
