@@ -4,7 +4,7 @@
 
 VIDEO is dubbed with its own speech; its generated and filmed faces are what is measured, in the lower half.
 Restorers: `grain` lays new grain over the face in every frame, as blind restorers do to skin; `pulse`
-sharpens by another amount in every frame; `gfpgan` is the network with the golden weights (tests/models),
+sharpens by another amount in every frame; `gpen` is the network with the golden weights (tests/models),
 asked for --network frames only. IFC and flicker ratio: lipsync_cli/metrics/temporal.py. --speed times one
 face with each network, float32 and bfloat16, on all cores: leave the machine alone meanwhile.
 """
@@ -81,8 +81,8 @@ def as_image(values: np.ndarray) -> Image:
     return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
 
 
-def golden_gfpgan() -> Callable[[Image, Image, int], Image]:
-    restorer = NetworkRestorer(Rule.fill(GFPGAN(), 0.5), assembly.make_execution("cpu", "fp32"))
+def golden_gpen() -> Callable[[Image, Image, int], Image]:
+    restorer = NetworkRestorer(Rule.fill(GPEN(), 0.5), assembly.make_execution("cpu", "fp32"))
 
     def restore(face: Image, filmed: Image, index: int) -> Image:
         answer = to_image(restorer(to_network(cv2.resize(face, (512, 512))[None])))[0]
@@ -114,7 +114,7 @@ def flicker(pairs: Pairs, n_network: int) -> None:
         ("light", light, pairs),
         ("grain", grain, pairs),
         ("pulse", pulse, pairs),
-        ("gfpgan", golden_gfpgan(), pairs[:n_network]),
+        ("gpen", golden_gpen(), pairs[:n_network]),
     ):
         if not part:
             continue
