@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import zlib
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -19,6 +20,14 @@ from lipsync_cli.media.camera import CameraMove
 from lipsync_cli.media.reader import VideoReader
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_works() -> None:
+    """Programs that tests start take Ctrl-C also where the tests themselves run in the background of a shell,
+    which makes its children ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
