@@ -146,6 +146,11 @@ def _unpickled(path: Path) -> object:
                 f"{path}: holds code ({code[1]}) besides weights and was not loaded, to be safe: "
                 "save its state_dict() alone with torch.save"
             ) from error
+        if "Unsupported operand" in str(error):
+            raise WeightsError(
+                f"{path}: a pickle that torch.save did not write; it may hold code and was not loaded, to be "
+                "safe: save the network's state_dict() alone with torch.save"
+            ) from error
         raise damaged(path, error) from error
     return content
 

@@ -139,6 +139,14 @@ def test_code_in_a_pickle_is_refused_and_never_runs(as_zip: bool, tmp_path: Path
     assert trace.exists(), "the file was no attack"
 
 
+def test_a_plain_pickle_is_told_from_a_damaged_file(tmp_path: Path) -> None:
+    path, trace = tmp_path / "plain.pth", tmp_path / "trace"
+    path.write_bytes(pickle.dumps({"state_dict": Attack(trace)}, protocol=4))
+    with pytest.raises(WeightsError, match=r"plain\.pth: a pickle that torch\.save did not write"):
+        load_public(path)
+    assert not trace.exists()
+
+
 def test_a_whole_pickled_network_is_refused(tmp_path: Path) -> None:
     torch.save(nn.Linear(1, 1), tmp_path / "module.pth")
     with pytest.raises(WeightsError, match=r"holds code \(torch\.nn\.modules\.linear\.Linear\)"):
