@@ -32,7 +32,7 @@ def evaluate(
     ] = None,
     dataset: Annotated[
         assembly_evaluation.CorpusName | None,
-        typer.Option(help="Dub a corpus in its official layout and measure that; needs --root and --work."),
+        typer.Option(help="Dub a corpus in its official layout and measure that; needs --root."),
     ] = None,
     root: Annotated[Path | None, typer.Option(help="The corpus's folder.")] = None,
     split: Annotated[
@@ -56,7 +56,8 @@ def evaluate(
         int | None, typer.Option(min=1, help="At most so many clips, evenly over the corpus.")
     ] = None,
     work: Annotated[
-        Path | None, typer.Option(help="Folder for the videos that are made (kept: they are not made twice).")
+        Path | None,
+        typer.Option(help="Folder for the videos that are made (and kept); default: in the cache."),
     ] = None,
     against: Annotated[
         Path | None,
@@ -148,5 +149,5 @@ def _check_choice(chosen: EvalOptions) -> None:
         for name in ("root", "split", "unpaired", "baseline", "limit", "work"):
             if getattr(chosen, name) is not None:
                 raise typer.BadParameter(f"--{name} goes with --dataset")
-    elif chosen.root is None or (chosen.work is None and not is_analysis):
-        raise typer.BadParameter("--dataset needs --root, the corpus, and --work, a folder for what is made")
+    elif chosen.root is None:
+        raise typer.BadParameter("--dataset needs --root, the folder of the corpus")

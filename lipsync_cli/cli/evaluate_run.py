@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,6 +14,7 @@ import lipsync_cli
 from lipsync_cli import assembly_evaluation
 from lipsync_cli.cli import console
 from lipsync_cli.errors import DataError, SettingsError
+from lipsync_cli.registry.store import cache_folder
 
 if TYPE_CHECKING:
     from lipsync_cli.evaluation.clip_figures import Instruments
@@ -142,13 +144,19 @@ def _pairs(chosen: EvalOptions, hashes: Mapping[str, str]) -> tuple[list[Pair], 
     return assembly_evaluation.corpus_pairs(
         chosen.dataset,
         chosen.root or Path(),
-        (chosen.work or Path()) / name,
+        (chosen.work or _own_work(chosen.dataset, chosen.root or Path())) / name,
         split=chosen.split,
         unpaired=chosen.unpaired,
         limit=chosen.limit,
         baseline=chosen.baseline,
         own_offset=offsets[""],
     )
+
+
+def _own_work(dataset: str, root: Path) -> Path:
+    """Where videos of a corpus go when nobody says where: one folder for each place of a corpus."""
+    place = zlib.crc32(str(root.resolve()).encode())
+    return cache_folder() / "eval" / f"{dataset}-{place:08x}"
 
 
 def _own_offsets(text: str) -> dict[str, float | None]:

@@ -234,6 +234,17 @@ def test_a_corpus_is_made_measured_compared_and_shown(
     assert "less " in capsys.readouterr().out
 
 
+def test_without_a_place_for_it_a_corpus_is_made_in_the_cache(
+    film: Film, sync_network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    film("grid/s1/one.mp4")
+    run = ("--dataset", "grid", "--root", tmp_path / "grid", "--sync-network", sync_network)
+    assert _run(*run, "--baseline", "static") == 0
+    made = list((tmp_path / "cache" / "lipsync" / "eval").glob("grid-*/static/made/s1/one.mp4"))
+    assert len(made) == 1
+
+
 def test_the_papers_analyses_are_told_and_plotted(
     film: Film, sync_network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -254,7 +265,6 @@ def test_the_papers_analyses_are_told_and_plotted(
     "arguments",
     [
         ("--dataset", "grid"),
-        ("--dataset", "grid", "--root", "."),
         ("--dataset", "grid", "--root", ".", "--work", ".", "--video", "a.mp4"),
         ("--generated", ".", "--reference", ".", "--baseline", "static"),
         ("--stability", "--plots", "."),
