@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import av
-import numpy as np
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
@@ -22,7 +21,7 @@ from lipsync_cli.media.ffmpeg_program import Program, check_encoder, ffmpeg_pyth
 from lipsync_cli.media.mix import Sound
 from lipsync_cli.media.muxer import Muxer, named_errors
 from lipsync_cli.media.picture import PictureEncoder
-from lipsync_cli.media.writer import ENCODERS, check_output, check_quality, ticks_a_second
+from lipsync_cli.media.writer import ENCODERS, check_output, check_quality, tick_of, ticks_a_second
 
 _BUFFER = 1 << 20
 _LARGEST_Q = 51
@@ -135,11 +134,8 @@ class FfmpegWriter:
         Raises:
             MediaError: the file cannot be written (disk full).
         """
-        if frame.image.shape != self._shape or frame.image.dtype != np.uint8:
-            raise ValueError(f"frame {frame.index} is {frame.image.shape}, the video {self._shape}, uint8")
-        tick = round(frame.time * self._ticks)
-        if tick < 0 or (self._shown and tick <= self._shown[-1]):
-            raise ValueError(f"frame {frame.index} at {frame.time} s does not come after the one before")
+        latest = self._shown[-1] if self._shown else -1
+        tick = tick_of(frame, self._shape, self._ticks, latest=latest)
         self._shown.append(tick)
         picture = self._picture.encode(frame.image)
         picture.pts, picture.time_base = tick, Fraction(1, self._ticks)

@@ -169,11 +169,8 @@ class VideoWriter:
         Raises:
             MediaError: the file cannot be written (disk full) or the speech cannot be read on.
         """
-        if frame.image.shape != self._shape or frame.image.dtype != np.uint8:
-            raise ValueError(f"frame {frame.index} is {frame.image.shape}, the video {self._shape}, uint8")
-        tick = round(frame.time * self._ticks)
-        if tick < 0 or (self._held is not None and tick <= (self._held.pts or 0)):
-            raise ValueError(f"frame {frame.index} at {frame.time} s does not come after the one before")
+        latest = -1 if self._held is None else self._held.pts or 0
+        tick = tick_of(frame, self._shape, self._ticks, latest=latest)
         with self._named_errors():
             self._release(tick)
             self._held = self._picture.encode(frame.image)
@@ -249,3 +246,16 @@ def ticks_a_second(rate: Fraction) -> int:
     if not 0 < rate.numerator <= _LARGEST_RATE_NUMERATOR:
         return _FINEST_TICK
     return rate.numerator * math.ceil(_FINEST_TICK / rate.numerator)
+
+
+def tick_of(frame: Frame, shape: tuple[int, int, int], ticks: int, *, latest: int) -> int:
+    """The time stamp of a frame, in units of 1 / `ticks` seconds; latest: that of the frame before, or -1.
+
+    ValueError for a picture of another shape than the video's, or a time that does not come after `latest`.
+    """
+    if frame.image.shape != shape or frame.image.dtype != np.uint8:
+        raise ValueError(f"frame {frame.index} is {frame.image.shape}, the video {shape}, uint8")
+    tick = round(frame.time * ticks)
+    if tick <= latest:
+        raise ValueError(f"frame {frame.index} at {frame.time} s does not come after the one before")
+    return tick
