@@ -12,41 +12,32 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lipsync_cli.assembly_networks import DubNetworks, load_networks, note_of
 from lipsync_cli.dubbing.job import DubJob, DubReport, DubSettings, NetworkUsed, Progress
-from lipsync_cli.errors import MediaError, SettingsError, WeightsError
+from lipsync_cli.errors import MediaError, WeightsError
 from lipsync_cli.interfaces import Box
 
 if TYPE_CHECKING:
-    from lipsync_cli.device import Execution
     from lipsync_cli.dubbing.parts import DubParts
-    from lipsync_cli.interfaces import (
-        FaceDetector,
-        FaceGenerator,
-        FrameStream,
-        LandmarkFinder,
-        Speech,
-        Waveform,
-    )
+    from lipsync_cli.interfaces import FrameStream, Speech, Waveform
 
-_ROLES = ("silent_lip", "talking_face")
-_NO_PAPER_SET = (
-    "--model paper: the paper's networks do not come with lipsync_cli; train them with `lipsync train` and "
-    "the settings of configs/paper, then give --model TALKING_FACE_FILE --silent-lip SILENT_LIP_FILE"
-)
 _DEMO_SIZE = 480, 480
 _DEMO_RATE = Fraction(25)
 _DEMO_VIEWS = Box(62, 0, 402, 340), Box(106, 5, 346, 245)
 """Where the demo's camera begins and ends."""
 
 
-def dub(job: DubJob, progress: Progress | None = None) -> DubReport:
+def dub(job: DubJob, progress: Progress | None = None, *, networks: DubNetworks | None = None) -> DubReport:
     """Make the person in `job.video` say `job.audio`.
 
     What can be known to be wrong is found before the work begins, and after any error there is no output.
+
+    networks: `load_networks` of the job's settings, where several jobs have the same; else they are loaded.
+
     Raises MediaError, FaceError, WeightsError or SettingsError.
     """
     _check_files(job)
-    return _dub(_open_stream(job), job, progress)
+    return _dub(_open_stream(job), job, progress, networks)
 
 
 def demo(output: Path, settings: DubSettings | None = None, progress: Progress | None = None) -> DubReport:
@@ -75,67 +66,6 @@ def demo(output: Path, settings: DubSettings | None = None, progress: Progress |
     return _dub(film, job, progress)
 
 
-def make_execution(device: str, precision: str) -> Execution:
-    """Where networks run and in what; SettingsError when the machine cannot."""
-    from lipsync_cli.device import Execution, resolve_device, resolve_precision
-
-    resolved = resolve_device(device)
-    return Execution(resolved, resolve_precision(precision, resolved))
-
-
-def make_generators(
-    settings: DubSettings, execution: Execution, used: list[NetworkUsed]
-) -> tuple[FaceGenerator, FaceGenerator]:
-    """The silent-lip and the talking-face generator that the settings ask for (they may be one network).
-
-    `used` is told of their files. WeightsError when one is missing, damaged, no face generator, or not made
-    for the other.
-    """
-    from lipsync_cli.assembly_networks import load_generator
-    from lipsync_cli.registry.store import find_weights, load_registry
-
-    if settings.model in ("default", "paper"):
-        registry = load_registry()
-        if settings.model == "paper" and "paper" not in registry.sets:
-            raise WeightsError(_NO_PAPER_SET)
-        names = [registry.name_for(role, settings.model) for role in _ROLES]
-    else:
-        names = [str(settings.silent_lip or settings.model), settings.model]
-    paths = [find_weights(name) for name in names]
-    silent_lip = load_generator(paths[0], execution)
-    talking_face = silent_lip if paths[0] == paths[1] else load_generator(paths[1], execution)
-    for fact in ("image_size", "n_references", "hears", "scalable"):
-        ours, theirs = getattr(silent_lip, fact), getattr(talking_face, fact)
-        if ours != theirs:
-            raise WeightsError(
-                f"{paths[0]} and {paths[1]} do not work together: their {fact} is {ours} and {theirs}"
-            )
-    used += [_used(role, name, path) for role, name, path in zip(_ROLES, names, paths, strict=True)]
-    return silent_lip, talking_face
-
-
-def make_face_finder(
-    name: str, execution: Execution, used: list[NetworkUsed]
-) -> tuple[FaceDetector, LandmarkFinder]:
-    """`mediapipe` or `fan` -> detector and landmarks; `used` is told of their files."""
-    from lipsync_cli.faces import fan
-    from lipsync_cli.faces.detector import FullRangeDetector
-    from lipsync_cli.faces.landmarks import MeshLandmarks
-    from lipsync_cli.registry.store import find_weights, load_registry
-
-    if name == "fan":
-        faces = fan.FanFaces(execution.device.type)
-        files = [fan.weights_folder() / file for file in fan.FILES]
-        used += [_used("faces", path.name, path) for path in files]
-        return faces, faces
-    if name != "mediapipe":
-        raise SettingsError(f"unknown detector '{name}': use mediapipe or fan")
-    names = {role: load_registry().name_for(role) for role in ("face_detector", "face_landmarks")}
-    paths = {role: find_weights(found) for role, found in names.items()}
-    used += [_used(role, names[role], path) for role, path in paths.items()]
-    return FullRangeDetector(paths["face_detector"]), MeshLandmarks(paths["face_landmarks"])
-
-
 def make_speech(hears: str, waveform: Waveform, used: list[NetworkUsed]) -> Speech:
     """What a generator hears of a 16 kHz waveform; `used` is told of the speech network's file, if any."""
     from lipsync_cli.speech.embedding_mel import embedding_mel
@@ -156,14 +86,8 @@ def make_speech(hears: str, waveform: Waveform, used: list[NetworkUsed]) -> Spee
     path = find_weights(name)
     network = SpeechEmbedding().eval()
     load_into(network, path)
-    used.append(_used("speech_embedding", name, path))
+    used.append(note_of("speech_embedding", name, path))
     return SpeechEmbeddingWindows(embedding_mel(waveform), network.steps)
-
-
-def _used(role: str, name: str, path: Path) -> NetworkUsed:
-    from lipsync_cli.registry.store import sha256_of
-
-    return NetworkUsed(role, name, sha256_of(path))
 
 
 def _check_files(job: DubJob) -> None:
@@ -185,15 +109,17 @@ def _check_files(job: DubJob) -> None:
     make_sound(job)
 
 
-def _dub(stream: FrameStream, job: DubJob, progress: Progress | None) -> DubReport:
+def _dub(
+    stream: FrameStream, job: DubJob, progress: Progress | None, networks: DubNetworks | None = None
+) -> DubReport:
     from lipsync_cli.assembly_output import chunked, first_pass_cache, open_sink, work_folder, write_json
     from lipsync_cli.dubbing import pipeline
 
     begin = time.perf_counter()
-    used: list[NetworkUsed] = []
-    execution = make_execution(job.settings.device, job.settings.precision)
     open_sink(stream, job, stream.info.rate)  # not entered: it only refuses what it could not write
-    parts = _make_parts(stream, job, execution, used)
+    networks = networks or load_networks(job.settings)
+    used = list(networks.used)
+    parts = _make_parts(stream, job, networks, used)
     with work_folder(stream, job, used) as work:
         counts = pipeline.dub(
             parts,
@@ -211,8 +137,8 @@ def _dub(stream: FrameStream, job: DubJob, progress: Progress | None) -> DubRepo
         settings=job.settings,
         counts=counts,
         networks=tuple(used),
-        device=execution.device.type,
-        precision=str(execution.dtype).removeprefix("torch."),
+        device=networks.execution.device.type,
+        precision=str(networks.execution.dtype).removeprefix("torch."),
         width=stream.info.width,
         height=stream.info.height,
         seconds=seconds,
@@ -234,15 +160,14 @@ def _open_stream(job: DubJob) -> FrameStream:
     return VideoReader(job.video)
 
 
-def _make_parts(stream: FrameStream, job: DubJob, execution: Execution, used: list[NetworkUsed]) -> DubParts:
-    from lipsync_cli.assembly_networks import make_restorer
+def _make_parts(stream: FrameStream, job: DubJob, networks: DubNetworks, used: list[NetworkUsed]) -> DubParts:
+    """`used` is told of the files that this job's people and sounds need besides."""
     from lipsync_cli.assembly_speakers import load_speech, make_face_choice, sounds_of
     from lipsync_cli.dubbing.parts import DubParts, Speaker
     from lipsync_cli.speech.pauses import pauses
 
-    silent_lip, talking_face = make_generators(job.settings, execution, used)
-    detector, finder = faces = make_face_finder(job.settings.detector, execution, used)
-    restorer = make_restorer(job.settings, execution, used)
+    silent_lip, talking_face = networks.generators
+    detector, finder = networks.faces
     further = sounds_of(job.settings)
     speakers = []
     for face, sound in ((job.settings.face, job.audio), *further):
@@ -251,7 +176,7 @@ def _make_parts(stream: FrameStream, job: DubJob, execution: Execution, used: li
             Speaker(
                 speech=make_speech(talking_face.hears, waveform, used),
                 duration=waveform.duration,
-                choice=make_face_choice(face, faces, used, alone=not further),
+                choice=make_face_choice(face, networks.faces, used, alone=not further),
                 pauses=pauses(waveform),
                 name="" if face == "largest" else face,
             )
@@ -265,7 +190,7 @@ def _make_parts(stream: FrameStream, job: DubJob, execution: Execution, used: li
         finder=finder,
         silent_lip=silent_lip,
         talking_face=talking_face,
-        restorer=restorer,
+        restorer=networks.restorer,
         choice=first.choice,
         pauses=first.pauses,
         name=first.name,

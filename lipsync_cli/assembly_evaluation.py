@@ -11,7 +11,7 @@ from lipsync_cli.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lipsync_cli.device import Execution
+    from lipsync_cli.evaluation.cases import VideoMaker
     from lipsync_cli.evaluation.clip_figures import Instruments
     from lipsync_cli.evaluation.folders import Pair
     from lipsync_cli.evaluation.results import LeftOut
@@ -37,16 +37,15 @@ def make_instruments(  # noqa: PLR0913 - each is a choice of the user
 
     Raises WeightsError when a network is missing, damaged or another than it should be.
     """
-    from lipsync_cli import assembly
-    from lipsync_cli.assembly_networks import load_sync_scorer
+    from lipsync_cli.assembly_networks import load_sync_scorer, make_execution, make_face_finder
     from lipsync_cli.evaluation import making
     from lipsync_cli.evaluation.clip_figures import Instruments
     from lipsync_cli.evaluation.features import LipsFeatures, PictureFeatures
     from lipsync_cli.evaluation.sync import SyncEmbedder
     from lipsync_cli.registry.public import load_public
 
-    execution = assembly.make_execution(device, "fp32")
-    detector, finder = assembly.make_face_finder("mediapipe", execution, [])
+    execution = make_execution(device, "fp32")
+    detector, finder = make_face_finder("mediapipe", execution, [])
     scorer: Any = None
     if sync_network != "none":
         scorer = load_sync_scorer(sync_path(sync_network), execution)
@@ -59,7 +58,7 @@ def make_instruments(  # noqa: PLR0913 - each is a choice of the user
     elif baseline == "shuffled":
         make = making.with_other_sound
     elif model is not None:
-        make = _dub_with(model, restore, device, execution)
+        make = _dubber(model, restore, device)
     features: dict[str, Any] = {}
     if inception is not None:
         network = execution.place(load_public(inception, "fid_inception"))
@@ -77,9 +76,19 @@ def sync_path(name: str) -> Path:
 
 
 def network_hashes(
-    sync_network: str, syncnet_v2: Path | None, model: str | None, inception: Path | None
+    sync_network: str,
+    syncnet_v2: Path | None,
+    inception: Path | None,
+    *,
+    model: str | None = None,
+    restore: str = "none",
 ) -> dict[str, str]:
-    """Network -> sha256 of its file. Raises WeightsError when one is missing."""
+    """Network -> sha256 of its file; those that make videos only with a model.
+
+    Raises WeightsError when one is missing.
+    """
+    from lipsync_cli.assembly_networks import restorer_weights
+    from lipsync_cli.dubbing.job import DubSettings
     from lipsync_cli.registry.store import find_for_role, find_weights, sha256_of
 
     hashes = {}
@@ -91,6 +100,9 @@ def network_hashes(
     if model is not None:
         path = find_for_role("talking_face") if model == "default" else find_weights(model)
         hashes["model_sha256"] = sha256_of(path)
+        values: dict[str, Any] = {"restore": restore}
+        if (restorer := restorer_weights(DubSettings(**values))) is not None:
+            hashes["restorer_sha256"] = sha256_of(find_weights(restorer))
     return hashes
 
 
@@ -130,10 +142,9 @@ def _spread(cases: list[_T], limit: int | None) -> list[_T]:
 
 def load_scorers(names: Sequence[str], device: str) -> dict[str, SyncScorer]:
     """Sync networks by name; WeightsError when one is missing, damaged or no sync network."""
-    from lipsync_cli import assembly
-    from lipsync_cli.assembly_networks import load_sync_scorer
+    from lipsync_cli.assembly_networks import load_sync_scorer, make_execution
 
-    execution = assembly.make_execution(device, "fp32")
+    execution = make_execution(device, "fp32")
     scorers: dict[str, Any] = {name: load_sync_scorer(sync_path(name), execution) for name in names}
     return scorers
 
@@ -159,20 +170,18 @@ def real_videos(
     return {name: path for path, name in _spread(list(by_path.items()), limit)}
 
 
-class _dub_with:  # noqa: N801 - called like a function, and picklable
-    """Dubs with a model of ours or of the user's."""
+def _dubber(model: str, restore: str, device: str) -> VideoMaker:
+    """Dubs with a model of ours or of the user's, which is loaded once."""
+    from lipsync_cli import assembly
+    from lipsync_cli.assembly_networks import load_networks
+    from lipsync_cli.dubbing.job import DubJob, DubSettings
 
-    def __init__(self, model: str, restore: str, device: str, execution: Execution) -> None:
-        from lipsync_cli import assembly
-        from lipsync_cli.dubbing.job import DubSettings
+    values: dict[str, Any] = {"model": model, "restore": restore, "device": device}
+    settings = DubSettings(**values)
+    networks = load_networks(settings)
 
-        values: dict[str, Any] = {"model": model, "restore": restore, "device": device}
-        self._settings = DubSettings(**values)
-        assembly.make_generators(self._settings, execution, [])  # what is wrong is told before any work
+    def make(video: Path, speech: Path, output: Path) -> None:
+        # what a run that was killed left of this clip is gone on with, or else thrown away
+        assembly.dub(DubJob(video, speech, output, settings, resume=None), networks=networks)
 
-    def __call__(self, video: Path, speech: Path, output: Path) -> None:
-        """Raises a LipsyncError where the video cannot be dubbed."""
-        from lipsync_cli import assembly
-        from lipsync_cli.dubbing.job import DubJob
-
-        assembly.dub(DubJob(video, speech, output, self._settings))
+    return make

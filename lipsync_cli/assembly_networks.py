@@ -7,18 +7,113 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from lipsync_cli.dubbing.job import DubSettings, NetworkUsed
-from lipsync_cli.errors import WeightsError
+from lipsync_cli.errors import SettingsError, WeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from lipsync_cli.device import Execution
-    from lipsync_cli.interfaces import FaceGenerator, Restorer
+    from lipsync_cli.interfaces import FaceDetector, FaceGenerator, LandmarkFinder, Restorer
 
+_ROLES = ("silent_lip", "talking_face")
+_NO_PAPER_SET = (
+    "--model paper: the paper's networks do not come with lipsync_cli; train them with `lipsync train` and "
+    "the settings of configs/paper, then give --model TALKING_FACE_FILE --silent-lip SILENT_LIP_FILE"
+)
 _RESTORERS = {"vqfr": ("vqfr_v2", "vqfr_v1"), "gfpgan": ("gfpgan",), "gpen": ("gpen",)}
 """Value of --restore -> architectures that may stand behind it; the first is also the name of the default
 weights in the registry."""
 _GENERATOR_FACTS = ("image_size", "n_references", "hears", "scalable")
+
+
+@dataclass(frozen=True)
+class DubNetworks:
+    """What is read from files of weights for a dub, whatever the video: it serves any number of dubs."""
+
+    execution: Execution
+    generators: tuple[FaceGenerator, FaceGenerator]
+    """G_S and G_L."""
+    faces: tuple[FaceDetector, LandmarkFinder]
+    restorer: Restorer | None
+    used: tuple[NetworkUsed, ...]
+    """Their files."""
+
+
+def load_networks(settings: DubSettings) -> DubNetworks:
+    """The networks that the settings ask for. Raises WeightsError or SettingsError."""
+    used: list[NetworkUsed] = []
+    execution = make_execution(settings.device, settings.precision)
+    generators = make_generators(settings, execution, used)
+    faces = make_face_finder(settings.detector, execution, used)
+    restorer = make_restorer(settings, execution, used)
+    return DubNetworks(execution, generators, faces, restorer, tuple(used))
+
+
+def make_execution(device: str, precision: str) -> Execution:
+    """Where networks run and in what; SettingsError when the machine cannot."""
+    from lipsync_cli.device import Execution, resolve_device, resolve_precision
+
+    resolved = resolve_device(device)
+    return Execution(resolved, resolve_precision(precision, resolved))
+
+
+def make_generators(
+    settings: DubSettings, execution: Execution, used: list[NetworkUsed]
+) -> tuple[FaceGenerator, FaceGenerator]:
+    """The silent-lip and the talking-face generator that the settings ask for (they may be one network).
+
+    `used` is told of their files. WeightsError when one is missing, damaged, no face generator, or not made
+    for the other.
+    """
+    from lipsync_cli.registry.store import find_weights, load_registry
+
+    if settings.model in ("default", "paper"):
+        registry = load_registry()
+        if settings.model == "paper" and "paper" not in registry.sets:
+            raise WeightsError(_NO_PAPER_SET)
+        names = [registry.name_for(role, settings.model) for role in _ROLES]
+    else:
+        names = [str(settings.silent_lip or settings.model), settings.model]
+    paths = [find_weights(name) for name in names]
+    silent_lip = load_generator(paths[0], execution)
+    talking_face = silent_lip if paths[0] == paths[1] else load_generator(paths[1], execution)
+    for fact in ("image_size", "n_references", "hears", "scalable"):
+        ours, theirs = getattr(silent_lip, fact), getattr(talking_face, fact)
+        if ours != theirs:
+            raise WeightsError(
+                f"{paths[0]} and {paths[1]} do not work together: their {fact} is {ours} and {theirs}"
+            )
+    used += [note_of(role, name, path) for role, name, path in zip(_ROLES, names, paths, strict=True)]
+    return silent_lip, talking_face
+
+
+def make_face_finder(
+    name: str, execution: Execution, used: list[NetworkUsed]
+) -> tuple[FaceDetector, LandmarkFinder]:
+    """`mediapipe` or `fan` -> detector and landmarks; `used` is told of their files."""
+    from lipsync_cli.faces import fan
+    from lipsync_cli.faces.detector import FullRangeDetector
+    from lipsync_cli.faces.landmarks import MeshLandmarks
+    from lipsync_cli.registry.store import find_weights, load_registry
+
+    if name == "fan":
+        faces = fan.FanFaces(execution.device.type)
+        files = [fan.weights_folder() / file for file in fan.FILES]
+        used += [note_of("faces", path.name, path) for path in files]
+        return faces, faces
+    if name != "mediapipe":
+        raise SettingsError(f"unknown detector '{name}': use mediapipe or fan")
+    names = {role: load_registry().name_for(role) for role in ("face_detector", "face_landmarks")}
+    paths = {role: find_weights(found) for role, found in names.items()}
+    used += [note_of(role, names[role], path) for role, path in paths.items()]
+    return FullRangeDetector(paths["face_detector"]), MeshLandmarks(paths["face_landmarks"])
+
+
+def note_of(role: str, name: str, path: Path) -> NetworkUsed:
+    """What a report says of a network. WeightsError when its file cannot be read."""
+    from lipsync_cli.registry.store import sha256_of
+
+    return NetworkUsed(role, name, sha256_of(path))
 
 
 def load_generator(path: Path, execution: Execution) -> FaceGenerator:
@@ -60,18 +155,24 @@ def make_restorer(settings: DubSettings, execution: Execution, used: list[Networ
     `used` is told of its file. WeightsError when that is missing, damaged or of another network,
     SettingsError when VQFR is asked for without torchvision.
     """
-    if settings.restore not in _RESTORERS:
+    name = restorer_weights(settings)
+    if name is None:
         return None
     from lipsync_cli.models.restorers.restorer import NetworkRestorer
     from lipsync_cli.registry.public import read_public
-    from lipsync_cli.registry.store import find_weights, sha256_of
+    from lipsync_cli.registry.store import find_weights
 
-    architectures = _RESTORERS[settings.restore]
-    name = settings.restore_weights or architectures[0]
     path = find_weights(name)
-    network = read_public(path, *architectures).network()
-    used.append(NetworkUsed("restorer", name, sha256_of(path)))
+    network = read_public(path, *_RESTORERS[settings.restore]).network()
+    used.append(note_of("restorer", name, path))
     return NetworkRestorer(network, execution, fidelity=settings.restore_fidelity)
+
+
+def restorer_weights(settings: DubSettings) -> str | None:
+    """Name in the registry, or file, of the network that the settings' `restore` asks for; None for none."""
+    if settings.restore not in _RESTORERS:
+        return None
+    return settings.restore_weights or _RESTORERS[settings.restore][0]
 
 
 @dataclass

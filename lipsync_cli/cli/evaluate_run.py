@@ -68,7 +68,7 @@ def measure(chosen: EvalOptions) -> None:
     _check_places(chosen)
     model = chosen.model if chosen.dataset is not None and chosen.baseline is None else None
     hashes = assembly_evaluation.network_hashes(
-        chosen.sync_network, chosen.syncnet_v2, model, chosen.inception
+        chosen.sync_network, chosen.syncnet_v2, chosen.inception, model=model, restore=chosen.restore
     )
     make = _instruments(chosen, model)
     version = _version(chosen, hashes)
@@ -140,17 +140,24 @@ def _pairs(chosen: EvalOptions, hashes: Mapping[str, str]) -> tuple[list[Pair], 
         return match_pairs(chosen.generated or Path(), chosen.reference or Path(), offsets)
     if len(offsets) > 1:
         raise SettingsError("--own-offset of a corpus: give a number or 'measured'")
-    name = chosen.baseline or "_".join([Path(chosen.model).stem, chosen.restore, hashes["model_sha256"][:8]])
     return assembly_evaluation.corpus_pairs(
         chosen.dataset,
         chosen.root or Path(),
-        (chosen.work or _own_work(chosen.dataset, chosen.root or Path())) / name,
+        (chosen.work or _own_work(chosen.dataset, chosen.root or Path())) / _made_by(chosen, hashes),
         split=chosen.split,
         unpaired=chosen.unpaired,
         limit=chosen.limit,
         baseline=chosen.baseline,
         own_offset=offsets[""],
     )
+
+
+def _made_by(chosen: EvalOptions, hashes: Mapping[str, str]) -> str:
+    """The folder of videos that all come from the same baseline, or the same networks of one version."""
+    if chosen.baseline is not None:
+        return chosen.baseline
+    makers = [hashes[name][:8] for name in ("model_sha256", "restorer_sha256") if name in hashes]
+    return "_".join([Path(chosen.model).stem, chosen.restore, *makers, lipsync_cli.__version__])
 
 
 def _own_work(dataset: str, root: Path) -> Path:

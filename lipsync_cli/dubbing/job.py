@@ -123,8 +123,9 @@ class DubJob:
     settings: DubSettings = field(default_factory=DubSettings)
     report: Path | None = None
     """Where the report goes as JSON."""
-    resume: bool = False
-    """Go on with this very dub where it was stopped, if it was."""
+    resume: bool | None = False
+    """Go on with this very dub where it was stopped, if it was; False never throws away what it had done,
+    None does, where that is of another dub."""
     cache: bool = True
     """Whether what is seen of the video may come from an earlier dub, and is kept for later ones."""
 

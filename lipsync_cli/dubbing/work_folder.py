@@ -66,7 +66,8 @@ class WorkFolder:
         output: the file that the dub writes.
         fingerprint: of the dub.
         n_frames: frames of a finished piece.
-        resume: go on where such a dub was stopped, if there is something to go on with.
+        resume: go on where such a dub was stopped, if there is something to go on with. None: what cannot be
+            gone on with is removed.
 
     Raises (on entering):
         MediaError: another process writes this output, or the folder cannot be written.
@@ -74,7 +75,7 @@ class WorkFolder:
             `resume`).
     """
 
-    def __init__(self, output: Path, fingerprint: Fingerprint, *, n_frames: int, resume: bool) -> None:
+    def __init__(self, output: Path, fingerprint: Fingerprint, *, n_frames: int, resume: bool | None) -> None:
         self._output = output
         target = output.resolve()
         name = target.name.encode()[:_LONGEST_NAME].decode(errors="ignore")
@@ -153,12 +154,12 @@ class WorkFolder:
                 f"{self._output}: --resume cannot go on, the unfinished dub there differs in "
                 f"{', '.join(differing)}; give the same command, or remove {self.path}"
             )
-        if n_kept and not differing and not self._resume:
+        if n_kept and not differing and self._resume is False:
             raise SettingsError(
                 f"{self._output}: {n_kept} frames of this very dub are done already; go on with --resume, "
                 f"or remove {self.path} to begin anew"
             )
-        if self._resume and not differing:
+        if self._resume is not False and not differing:
             return
         if n_kept:
             _LOG.warning(

@@ -17,15 +17,23 @@ class Figure:
     """`one`, `zero`: the nearer to that value the better. None: to compare by, neither good nor bad."""
 
 
+_OF_THE_RUN = "one distance of all pictures of the run, no mean of clips, hence no interval"
+
 FIGURES: Mapping[str, Figure] = {
     "ssim": Figure("SSIM of the whole 96x96 face crop", better="higher"),
     "psnr": Figure("PSNR of the whole 96x96 face crop", "dB", "higher"),
     "psnr_lower": Figure("PSNR of the crop's lower half", "dB", "higher"),
     "static_psnr_lower": Figure("the same for the real video's most closed frame pasted everywhere", "dB"),
     "psnr_gain": Figure("psnr_lower - static_psnr_lower", "dB", "higher"),
-    "fid": Figure("FID of the 96x96 face crops, by the public Inception", "squared feature units", "lower"),
+    "fid": Figure(
+        f"FID of the 96x96 face crops, by the public Inception; {_OF_THE_RUN}",
+        "squared feature units",
+        "lower",
+    ),
     "frechet_lips": Figure(
-        "Fréchet distance of lips as the sync network sees them; not FID", "squared feature units", "lower"
+        f"Fréchet distance of lips as the sync network sees them, not FID; {_OF_THE_RUN}",
+        "squared feature units",
+        "lower",
     ),
     "ifc": Figure("inter-frame consistency, our formula", "grey levels", "lower"),
     "flicker_ratio": Figure("trembling over the real video's", better="one"),

@@ -7,8 +7,10 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -247,10 +249,19 @@ def _measure(
         initializer=_start_worker,
         initargs=(make_instruments, max(1, (os.cpu_count() or 1) // workers)),
     )
+    waiting = iter(pairs)
     try:
-        futures = [executor.submit(_work, pair) for pair in pairs]
-        for future in as_completed(futures):
-            yield future.result()
+        # a few at a time, and none held once it is told: results of all clips would fill the memory
+        running = {executor.submit(_work, pair) for pair in islice(waiting, 2 * workers)}
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            running |= {executor.submit(_work, pair) for pair in islice(waiting, len(done))}
+            while done:
+                yield done.pop().result()
+    except BrokenProcessPool as error:
+        raise LipsyncError(
+            "a process that measured was ended from outside (too little memory?); use fewer --workers"
+        ) from error
     finally:
         executor.shutdown(cancel_futures=True)
 

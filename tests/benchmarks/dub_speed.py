@@ -26,6 +26,7 @@ from typing import TypeVar
 import numpy as np
 
 from lipsync_cli import assembly
+from lipsync_cli.assembly_networks import load_networks
 from lipsync_cli.assembly_output import open_sink
 from lipsync_cli.dubbing import pipeline, stages
 from lipsync_cli.dubbing.job import DubJob, DubSettings
@@ -151,8 +152,8 @@ def stages_alone(clip: Path, speech: Path, repeat: int) -> dict[str, float]:
     """Milliseconds a frame of each stage by itself."""
     video, settings = VideoReader(clip), DubSettings()
     job = DubJob(clip, speech, clip.with_name("alone.mp4"), settings)
-    execution = assembly.make_execution("auto", "auto")
-    parts = assembly._make_parts(video, job, execution, [])
+    networks = load_networks(settings)
+    parts = assembly._make_parts(video, job, networks, [])
     frames = list(itertools.islice(iter(video), IN_MEMORY))
 
     def timed(work: Callable[[], Result]) -> tuple[float, Result]:
@@ -160,7 +161,7 @@ def stages_alone(clip: Path, speech: Path, repeat: int) -> dict[str, float]:
         return best(repeat, work) * 1000 / IN_MEMORY, result
 
     decode, _ = timed(lambda: sum(1 for _ in itertools.islice(iter(video), IN_MEMORY)))
-    held = assembly._make_parts(InMemory(video.info, frames), job, execution, [])
+    held = assembly._make_parts(InMemory(video.info, frames), job, networks, [])
     look, watched = timed(lambda: watch(held, pipeline._nobody, IN_MEMORY / RATE))
     seen, who = watched[0], (parts.speakers[0], watched[0])
     shown = pipeline._shown(parts, who, settings)

@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "models"))
 from conftest import GoldenRule as Rule
 
 from lipsync_cli import assembly
+from lipsync_cli.assembly_networks import make_execution
 from lipsync_cli.dubbing import restoration
 from lipsync_cli.dubbing.job import DubJob, DubSettings
 from lipsync_cli.dubbing.stages import DubFrame
@@ -82,7 +83,7 @@ def as_image(values: np.ndarray) -> Image:
 
 
 def golden_gpen() -> Callable[[Image, Image, int], Image]:
-    restorer = NetworkRestorer(Rule.fill(GPEN(), 0.5), assembly.make_execution("cpu", "fp32"))
+    restorer = NetworkRestorer(Rule.fill(GPEN(), 0.5), make_execution("cpu", "fp32"))
 
     def restore(face: Image, filmed: Image, index: int) -> Image:
         answer = to_image(restorer(to_network(cv2.resize(face, (512, 512))[None])))[0]
@@ -130,7 +131,7 @@ def speed() -> None:
     face = torch.rand(1, 3, 512, 512)
     for build in (GFPGAN, GPEN, VQFRv1, VQFRv2):
         for precision in ("fp32", "bf16"):
-            restorer = NetworkRestorer(Rule.fill(build(), 0.5), assembly.make_execution("cpu", precision))
+            restorer = NetworkRestorer(Rule.fill(build(), 0.5), make_execution("cpu", precision))
             begun = time.perf_counter()
             restorer(face)
             print(f"{build.__name__:8} {precision} {time.perf_counter() - begun:6.2f} s a face", flush=True)

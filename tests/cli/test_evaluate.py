@@ -1,24 +1,29 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 
+from lipsync_cli import assembly_evaluation, assembly_networks
 from lipsync_cli.cli import app
 from lipsync_cli.faces.crop import crop_face
 from lipsync_cli.interfaces import Box, Frame, Image
 from lipsync_cli.media.reader import VideoReader
 from lipsync_cli.media.writer import VideoWriter
 from lipsync_cli.models.architectures import build
+from lipsync_cli.registry import store
 from lipsync_cli.registry.checkpoint import save_checkpoint
+from lipsync_cli.registry.trust import TrustedFile, remember
 
 N = 30
 SETTINGS = {
@@ -243,6 +248,40 @@ def test_without_a_place_for_it_a_corpus_is_made_in_the_cache(
     assert _run(*run, "--baseline", "static") == 0
     made = list((tmp_path / "cache" / "lipsync" / "eval").glob("grid-*/static/made/s1/one.mp4"))
     assert len(made) == 1
+
+
+def test_a_corpus_is_dubbed_by_networks_that_are_loaded_once(
+    film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[Path] = []
+
+    def counted(path: Path, *arguments: Any) -> Any:
+        loaded.append(path)
+        return load_generator(path, *arguments)
+
+    load_generator = assembly_networks.load_generator
+    monkeypatch.setattr(assembly_networks, "load_generator", counted)
+    film("grid/s1/one.mp4")
+    film("grid/s2/two.mp4")
+    run = ("--dataset", "grid", "--root", tmp_path / "grid", "--work", tmp_path / "work")
+    assert _run(*run, "--sync-network", "none", "--json", tmp_path / "out.json") == 0
+    values = json.loads((tmp_path / "out.json").read_text())
+    assert [clip["clip"] for clip in values["clips"]] == ["s1/one", "s2/two"]
+    assert values["metrics"]["psnr"]["mean"] < 100
+    assert [path.name for path in loaded] == ["talking_face.safetensors"]
+
+
+def test_the_restorer_is_one_of_the_networks_that_a_run_depends_on() -> None:
+    file, hashes = store.cache_folder() / "GPEN-BFR-512.pth", []
+    file.parent.mkdir(parents=True)
+    for content in (b"one", b"another"):
+        file.write_bytes(content)
+        store.forget_digests()
+        remember(file.parent, "gpen", TrustedFile(file.name, store.sha256_of(file), "here"))
+        found = assembly_evaluation.network_hashes("none", None, None, model="default", restore="gpen")
+        assert set(found) == {"model_sha256", "restorer_sha256"}
+        hashes.append(found["restorer_sha256"])
+    assert hashes == [hashlib.sha256(content).hexdigest() for content in (b"one", b"another")]
 
 
 def test_the_papers_analyses_are_told_and_plotted(

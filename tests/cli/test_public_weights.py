@@ -165,8 +165,7 @@ def test_a_dub_with_the_weights_of_another_network(lipsync, syncnet, tmp_path, w
 
 def test_an_expert_of_wav2lip_measures_sync(tmp_path) -> None:
     """`lipsync eval --sync-network` takes the public file; loading it is what differs from our own."""
-    from lipsync_cli.assembly import make_execution
-    from lipsync_cli.assembly_networks import load_sync_scorer
+    from lipsync_cli.assembly_networks import load_sync_scorer, make_execution
 
     torch.save({"state_dict": SyncNetColor().state_dict(), "optimizer": {}}, tmp_path / "lipsync_expert.pth")
     scorer = load_sync_scorer(tmp_path / "lipsync_expert.pth", make_execution("cpu", "fp32"))

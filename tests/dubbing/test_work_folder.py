@@ -26,7 +26,7 @@ def output(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def work(output: Path) -> Callable[..., WorkFolder]:
-    def make(resume: bool = False, **changed: object) -> WorkFolder:
+    def make(resume: bool | None = False, **changed: object) -> WorkFolder:
         return WorkFolder(output, JOB | changed, n_frames=N, resume=resume)
 
     return make
@@ -99,6 +99,15 @@ def test_another_dub_is_not_gone_on_with(work: Callable[..., WorkFolder]) -> Non
     with pytest.raises(SettingsError, match="differs in --crf, --longer"):
         work(resume=True, **{"--crf": 20.0, "--longer": "hold"}).__enter__()
     assert work().n_kept == N
+
+
+def test_where_nobody_asks_work_is_gone_on_with_or_else_begun_anew(work: Callable[..., WorkFolder]) -> None:
+    stop(work())
+    with work(resume=None) as folder:
+        assert folder.n_kept == N
+    stop(work())
+    with work(resume=None, **{"--crf": 20.0}) as folder:
+        assert folder.n_kept == 0
 
 
 def test_resume_without_anything_there_simply_begins(work: Callable[..., WorkFolder]) -> None:

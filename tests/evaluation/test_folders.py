@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lipsync_cli.errors import DataError
+from lipsync_cli.errors import DataError, LipsyncError
 from lipsync_cli.evaluation.clip_figures import Instruments
 from lipsync_cli.evaluation.folders import Pair, match_pairs, measure_pairs
 from lipsync_cli.evaluation.results import ClipResult, LeftOut
@@ -131,3 +133,11 @@ def test_an_own_offset_cannot_be_measured_without_a_sync_network(world: Any) -> 
     (outcome,) = measure_pairs([nameless], lambda: Instruments(world.faces, world.faces))
     assert isinstance(outcome, LeftOut)
     assert "sync network" in outcome.reason
+
+
+@pytest.mark.slow
+def test_a_process_that_is_ended_from_outside_is_told(world: Any) -> None:
+    video = world.film("video", world.loudness(20))
+    pairs = [Pair(name, video, video) for name in "ab"]
+    with pytest.raises(LipsyncError, match="ended from outside"):
+        list(measure_pairs(pairs, partial(os._exit, 1), workers=2))
