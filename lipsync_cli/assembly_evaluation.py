@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from lipsync_cli.evaluation.cases import VideoMaker
     from lipsync_cli.evaluation.clip_figures import Instruments
     from lipsync_cli.evaluation.folders import Pair
+    from lipsync_cli.evaluation.pairs import ExaminedNetwork
     from lipsync_cli.evaluation.results import LeftOut
-    from lipsync_cli.interfaces import SyncScorer
 
 _T = TypeVar("_T")
 Baseline = Literal["real", "static", "shuffled"]
@@ -140,13 +140,12 @@ def _spread(cases: list[_T], limit: int | None) -> list[_T]:
     return [cases[index * len(cases) // limit] for index in range(limit)]
 
 
-def load_scorers(names: Sequence[str], device: str) -> dict[str, SyncScorer]:
+def load_examined_networks(names: Sequence[str], device: str) -> dict[str, ExaminedNetwork]:
     """Sync networks by name; WeightsError when one is missing, damaged or no sync network."""
-    from lipsync_cli.assembly_networks import load_sync_scorer, make_execution
+    from lipsync_cli.assembly_networks import load_examined, make_execution
 
     execution = make_execution(device, "fp32")
-    scorers: dict[str, Any] = {name: load_sync_scorer(sync_path(name), execution) for name in names}
-    return scorers
+    return {name: load_examined(sync_path(name), execution) for name in names}
 
 
 def scorer_hashes(names: Sequence[str]) -> dict[str, str]:

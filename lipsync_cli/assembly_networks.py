@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from lipsync_cli.dubbing.job import DubSettings, NetworkUsed
 from lipsync_cli.errors import SettingsError, WeightsError
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from lipsync_cli.device import Execution
+    from lipsync_cli.evaluation.pairs import ExaminedNetwork
     from lipsync_cli.interfaces import FaceDetector, FaceGenerator, LandmarkFinder, Restorer
 
 _ROLES = ("silent_lip", "talking_face")
@@ -138,15 +139,30 @@ def load_generator(path: Path, execution: Execution) -> FaceGenerator:
     )
 
 
-def load_sync_scorer(path: Path, execution: Execution) -> nn.Module:
-    """The sync network of a checkpoint, or SyncNet_color of its public file: a `SyncScorer` on its device.
+def load_sync_scorer(path: Path, execution: Execution, *public: str) -> nn.Module:
+    """The sync network of a checkpoint, or of a public file: a `SyncScorer` on its device.
 
-    WeightsError when the file is missing, damaged or no sync network.
+    public: architectures of public files that will do; default SyncNet_color. WeightsError when the file is
+    missing, damaged or no sync network.
     """
-    network = _load(path, "syncnet_color")
+    network = _load(path, *(public or ("syncnet_color",)))
     if not hasattr(network, "lips_size"):
         raise WeightsError(f"{path}: a {type(network).__name__}, not a sync network")
     return execution.place(network)
+
+
+def load_examined(path: Path, execution: Execution) -> ExaminedNetwork:
+    """A sync network of any kind with what it has to be shown: also SyncNet v2, of its public file.
+
+    WeightsError when the file is missing, damaged or no sync network.
+    """
+    from lipsync_cli.evaluation.pairs import ExaminedNetwork
+    from lipsync_cli.models.public_adapters import SyncNetV2Cosine
+
+    scorer: Any = load_sync_scorer(path, execution, "syncnet_color", "syncnet_v2")
+    if isinstance(scorer, SyncNetV2Cosine):
+        return ExaminedNetwork(scorer, sees="face", hears="mfcc")
+    return ExaminedNetwork(scorer)
 
 
 def make_restorer(settings: DubSettings, execution: Execution, used: list[NetworkUsed]) -> Restorer | None:
@@ -190,19 +206,21 @@ class _PlacedGenerator:
         return self.execution.run(self.network, speech, references, pose)
 
 
-def _load(path: Path, public: str) -> nn.Module:
-    """The network of a checkpoint of ours; of any other file the public network of that name, adapted."""
+def _load(path: Path, *public: str) -> nn.Module:
+    """The network of a checkpoint of ours; of any other file the public one of such a name, adapted."""
     from lipsync_cli.models import public_adapters
-    from lipsync_cli.models.syncnet import SyncNetColor
+    from lipsync_cli.models.syncnet import SyncNetColor, SyncNetV2
     from lipsync_cli.models.wav2lip import Wav2Lip
     from lipsync_cli.registry.checkpoint import load_network
     from lipsync_cli.registry.public import is_public, read_public
 
     if not is_public(path):
         return load_network(path)
-    network = read_public(path, public).network()
+    network = read_public(path, *public).network()
     if isinstance(network, Wav2Lip):
         return public_adapters.Wav2LipGenerator(network)
     if isinstance(network, SyncNetColor):
         return public_adapters.SyncNetColorScorer(network)
-    raise ValueError(f"'{public}' has no adapter")
+    if isinstance(network, SyncNetV2):
+        return public_adapters.SyncNetV2Cosine(network)
+    raise ValueError(f"{public} has no adapter")

@@ -73,10 +73,15 @@ def evaluate(
     ] = False,
     networks: Annotated[
         list[str] | None,
-        typer.Option("--network", help="Sync networks of --stability and --robustness; may be repeated."),
+        typer.Option(
+            "--network",
+            help="Sync networks of --stability and --robustness, names or files (also of SyncNet v2 and"
+            " SyncNet_color); may be repeated.",
+        ),
     ] = None,
     plots: Annotated[
-        Path | None, typer.Option(help="Folder for the plots of --stability and --robustness.")
+        Path | None,
+        typer.Option(help="Folder for the plots of --stability and --robustness; default: this one."),
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write all figures of all clips to this file.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write one row a clip to this file.")] = None,
@@ -132,22 +137,32 @@ def evaluate(
         measure(chosen)
 
 
+_OF_A_DATASET = ("root", "split", "unpaired", "baseline", "limit", "work")
+_OF_MEASURING = ("csv", "html", "series", "against", "unpaired", "baseline")
+
+
 def _check_choice(chosen: EvalOptions) -> None:
-    """Which of the three kinds of run this is, and whether what it needs is there."""
+    """Which kind of run this is, and whether what it needs is there and nothing that it has no use for."""
     is_folders = chosen.generated is not None and chosen.reference is not None
-    is_analysis = chosen.stability or chosen.robustness
-    if is_analysis:
-        if (chosen.dataset is None) == (chosen.reference is None):
+    if chosen.stability or chosen.robustness:
+        if (chosen.dataset is None) == (chosen.reference is None) or chosen.generated or chosen.video:
             raise typer.BadParameter("--stability and --robustness look at either --reference or --dataset")
-        if chosen.plots is None:
-            raise typer.BadParameter("--stability and --robustness need --plots, a folder for their plots")
+        _refuse(chosen, _OF_MEASURING, "does not go with --stability and --robustness")
     elif is_folders + (chosen.dataset is not None) + (chosen.video is not None) != 1 or (
         not is_folders and (chosen.generated is not None or chosen.reference is not None)
     ):
         raise typer.BadParameter("give either --generated and --reference, or --dataset, or --video")
+    else:
+        _refuse(chosen, ("plots", "networks"), "goes with --stability and --robustness")
+    if chosen.video is not None:
+        _refuse(chosen, ("against",), "goes with two folders or --dataset")
     if chosen.dataset is None:
-        for name in ("root", "split", "unpaired", "baseline", "limit", "work"):
-            if getattr(chosen, name) is not None:
-                raise typer.BadParameter(f"--{name} goes with --dataset")
+        _refuse(chosen, _OF_A_DATASET, "goes with --dataset")
     elif chosen.root is None:
         raise typer.BadParameter("--dataset needs --root, the folder of the corpus")
+
+
+def _refuse(chosen: EvalOptions, names: tuple[str, ...], why: str) -> None:
+    for name in names:
+        if getattr(chosen, name):
+            raise typer.BadParameter(f"--{name.removesuffix('s') if name == 'networks' else name} {why}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,47 +11,48 @@ from lipsync_cli.cli import console
 
 if TYPE_CHECKING:
     from lipsync_cli.cli.evaluate_run import EvalOptions
-    from lipsync_cli.evaluation.network_report import Analysis
-    from lipsync_cli.evaluation.networks import RealPairs
+    from lipsync_cli.evaluation.network_report import Robustness, Stability
+    from lipsync_cli.evaluation.pairs import ExaminedNetwork, RealPairs
     from lipsync_cli.evaluation.results import LeftOut
 
 
 def analyse(chosen: EvalOptions) -> None:
-    """Measure the networks on real clips; tell, plot and write."""
+    """Ask the networks about real clips; tell, plot and write."""
     from lipsync_cli.evaluation import network_report, report
+    from lipsync_cli.evaluation.pairs import with_next
 
-    folder = chosen.plots or Path()
-    report.check_writable(folder / "stability.png", make_folder=True)
-    names = chosen.networks or [chosen.sync_network]
-    scorers = assembly_evaluation.load_scorers(names, chosen.device)
-    clips, left_out = _clips(chosen)
-    values: dict[str, Any] = {}
+    analyses: dict[str, Stability | Robustness] = {}
     if chosen.stability:
-        values["stability"] = _tell(network_report.stability(clips, scorers), folder / "stability.png")
+        analyses["stability"] = network_report.Stability()
     if chosen.robustness:
-        values["robustness"] = _tell(network_report.robustness(clips, scorers), folder / "robustness.png")
-    console.result(f"{len(clips)} real clips used, {len(left_out)} left out")
+        analyses["robustness"] = network_report.Robustness()
+    folder = chosen.plots or Path()
+    for name in analyses:
+        report.check_writable(folder / f"{name}.png", make_folder=True)
+    names = chosen.networks or [chosen.sync_network]
+    networks = assembly_evaluation.load_examined_networks(names, chosen.device)
+    left_out: list[LeftOut] = []
+    n_clips = 0
+    for clip, other in with_next(_clips(chosen, networks, left_out)):
+        n_clips += 1
+        for analysis in analyses.values():
+            analysis.update(clip, other, networks)
+    _refuse_nothing(n_clips, left_out)
+    values = {name: _tell(analysis, folder / f"{name}.png") for name, analysis in analyses.items()}
+    console.result(f"{n_clips} real clips used, {len(left_out)} left out")
     for each in left_out:
         console.result(f"  {each.name}: {each.reason}")
     if chosen.json is not None:
         told = [{"clip": each.name, "what": "all", "reason": each.reason} for each in left_out]
-        hashes = assembly_evaluation.scorer_hashes(names)
-        report.write_json(
-            chosen.json,
-            {
-                **values,
-                "n_clips": len(clips),
-                "left_out": told,
-                "networks": hashes,
-                "versions": report.versions(),
-            },
-        )
+        facts = {"networks": assembly_evaluation.scorer_hashes(names), "versions": report.versions()}
+        report.write_json(chosen.json, {**values, "n_clips": n_clips, "left_out": told, **facts})
 
 
-def _clips(chosen: EvalOptions) -> tuple[list[RealPairs], list[LeftOut]]:
-    """The pairs of all real clips. Raises DataError when none can be used."""
-    from lipsync_cli.errors import DataError
-    from lipsync_cli.evaluation.networks import real_pairs
+def _clips(
+    chosen: EvalOptions, networks: dict[str, ExaminedNetwork], left_out: list[LeftOut]
+) -> Iterator[RealPairs]:
+    """The pairs of all real clips, one clip after the other; `left_out` is told of those that have none."""
+    from lipsync_cli.evaluation.pairs import real_pairs
     from lipsync_cli.evaluation.results import LeftOut
 
     videos = assembly_evaluation.real_videos(
@@ -59,26 +61,30 @@ def _clips(chosen: EvalOptions) -> tuple[list[RealPairs], list[LeftOut]]:
     instruments = assembly_evaluation.make_instruments(
         sync_network="none", syncnet_v2=None, lse_protocol="lrs", device=chosen.device
     )
-    clips: list[RealPairs] = []
-    left_out: list[LeftOut] = []
-    with console.progress("watching", total=len(videos)) as advance:
-        for each in real_pairs(videos, instruments):
+    sights = {network.sees for network in networks.values()}
+    with console.progress("watching and asking", total=len(videos)) as advance:
+        for each in real_pairs(videos, instruments, sights):
             if isinstance(each, LeftOut):
                 left_out.append(each)
             else:
-                clips.append(each)
+                yield each
             advance(1)
-    if not clips:
+
+
+def _refuse_nothing(n_clips: int, left_out: list[LeftOut]) -> None:
+    from lipsync_cli.errors import DataError
+
+    if not n_clips:
         first = f"{left_out[0].name}: {left_out[0].reason}" if left_out else "there is none"
         raise DataError(f"none of {len(left_out)} clips could be used ({first})")
-    return clips, left_out
 
 
-def _tell(analysis: Analysis, path: Path) -> dict[str, Any]:
+def _tell(analysis: Stability | Robustness, path: Path) -> dict[str, Any]:
     from lipsync_cli.evaluation.report import write_bytes
 
-    for line in analysis.lines:
+    found = analysis.analysis()
+    for line in found.lines:
         console.result(line)
-    write_bytes(path, analysis.picture)
+    write_bytes(path, found.picture)
     console.result(f"plot: {path}")
-    return analysis.values
+    return found.values

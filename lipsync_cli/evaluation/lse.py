@@ -32,8 +32,10 @@ LseProtocol = Literal["lrs", "tracks"]
 SHORTEST_TRACK = 100
 """Frames at 25 fps with a face that the protocol of real videos asks for."""
 
+HEARD = 20
+"""Columns of cepstra to one window."""
+
 _SIZE = 224
-_HEARD = 20  # columns of cepstra to one window
 _MEDIAN = 13  # frames
 _BATCH = 20
 _CROP_SCALE = 0.40
@@ -110,24 +112,39 @@ def _whole_frames(video: Path) -> Iterator[tuple[float, Image | None]]:
 def _face_crops(video: Path, seen: Watched) -> Iterator[tuple[float, Image | None]]:
     """Crops of the longest stretch with a face."""
     stretch = longest_stretch(seen.track)
-    squares = _squares(seen.track.outlines[stretch])
+    squares = face_squares(seen.track)
     for frame in VideoReader(video):
         if frame.index >= stretch.stop:
             return
         if frame.index >= stretch.start:
-            yield frame.time, _square_crop(frame.image, squares[frame.index - stretch.start])
+            yield frame.time, square_crop(frame.image, squares[frame.index])
 
 
 def longest_stretch(track: FaceTrack) -> slice:
     """Frames of the longest part of one shot that has a face in every frame (the first of equally long)."""
-    best, begin = slice(0, 0), 0
+    return max(_stretches(track), key=lambda part: part.stop - part.start, default=slice(0, 0))
+
+
+def _stretches(track: FaceTrack) -> Iterator[slice]:
+    """Parts of one shot with a face in every frame, in order."""
+    begin = 0
     for index in range(len(track) + 1):
         ends = index == len(track) or not track.present[index] or bool(track.shot_starts[index])
         if ends:
-            if index - begin > best.stop - best.start:
-                best = slice(begin, index)
+            if index > begin:
+                yield slice(begin, index)
             begin = index if index < len(track) and track.present[index] else index + 1
-    return best
+
+
+def face_squares(track: FaceTrack) -> NDArray[np.float64]:
+    """[N, 3]: middle x, y of the face and half of its longer side, pixels; NaN without a face.
+
+    Medians over 13 frames of one stretch, as the public pipeline smooths its tracks.
+    """
+    squares = np.full((len(track), 3), np.nan)
+    for stretch in _stretches(track):
+        squares[stretch] = _squares(track.outlines[stretch])
+    return squares
 
 
 def _squares(outlines: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -139,8 +156,8 @@ def _squares(outlines: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(np.median(windows, axis=-1), dtype=np.float64)
 
 
-def _square_crop(image: Image, square: NDArray[np.float64]) -> Image:
-    """One crop, 224 x 224; grey 110 outside of the picture."""
+def square_crop(image: Image, square: NDArray[np.float64]) -> Image:
+    """One crop of a row of `face_squares`, 224 x 224; grey 110 outside of the picture."""
     x, y, half = square
     side = 2 * half * (1 + _CROP_SCALE)
     step = side / _SIZE
@@ -165,8 +182,8 @@ def _windows(
             continue
         held.append((time, picture))
         first = round(held[0][0] * RATE)
-        if len(held) == WINDOW and 0 <= first <= len(cepstra) - _HEARD:
-            yield [each for _, each in held], cepstra[first : first + _HEARD]
+        if len(held) == WINDOW and 0 <= first <= len(cepstra) - HEARD:
+            yield [each for _, each in held], cepstra[first : first + HEARD]
 
 
 def _batches(windows: Iterable[_Window]) -> Iterator[tuple[Tensor, Tensor]]:

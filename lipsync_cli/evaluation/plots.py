@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 _SHOWN = ("opening_correlation", "opening_amplitude", "confidence", "offset", "psnr", "ssim")
 _SIZE = (9.0, 2.6)  # inches
+_BLUE, _RED, _GREY, _BLACK = "#4477aa", "#cc3311", "#aaaaaa", "#222222"
 
 
 def histograms(evaluation: Evaluation) -> bytes | None:
@@ -29,8 +30,8 @@ def histograms(evaluation: Evaluation) -> bytes | None:
     for place, name in enumerate(names):
         axes = figure.add_subplot((len(names) + 2) // 3, 3, place + 1)
         values = [clip.figures[name] for clip in evaluation.clips if name in clip.figures]
-        axes.hist(values, bins=min(20, max(5, len(values) // 2)), color="#4477aa")
-        axes.axvline(evaluation.figures[name].mean, color="#222222", linewidth=1)
+        axes.hist(values, bins=min(20, max(5, len(values) // 2)), color=_BLUE)
+        axes.axvline(evaluation.figures[name].mean, color=_BLACK, linewidth=1)
         axes.set_title(name, fontsize=9)
         axes.tick_params(labelsize=7)
     return _png(figure)
@@ -48,9 +49,9 @@ def sync_curves(clips: Sequence[ClipResult]) -> bytes | None:
     filled = stacked.filled(np.nan)
     known = np.isfinite(filled).any(axis=0)
     quarters = np.nanpercentile(filled[:, known], [25, 75], axis=0)
-    axes.fill_between(offsets[known], *quarters, alpha=0.3, color="#4477aa", label="middle half of the clips")
-    axes.plot(offsets, stacked.mean(axis=0), color="#4477aa", label="mean")
-    axes.axvline(0, color="#222222", linewidth=1)
+    axes.fill_between(offsets[known], *quarters, alpha=0.3, color=_BLUE, label="middle half of the clips")
+    axes.plot(offsets, stacked.mean(axis=0), color=_BLUE, label="mean")
+    axes.axvline(0, color=_BLACK, linewidth=1)
     axes.set_xlabel("sound shifted by (frames at 25 fps)")
     axes.set_ylabel("sync score")
     axes.legend(fontsize=7)
@@ -62,46 +63,72 @@ def openings(series: OpeningSeries) -> bytes:
     figure = _figure(*_SIZE)
     axes = figure.add_subplot()
     if np.isfinite(series.real).any():
-        axes.plot(series.times, series.real, color="#222222", linewidth=1, label="real")
-    axes.plot(series.times, series.generated, color="#cc3311", linewidth=1, label="generated")
+        axes.plot(series.times, series.real, color=_BLACK, linewidth=1, label="real")
+    axes.plot(series.times, series.generated, color=_RED, linewidth=1, label="generated")
     axes.set_xlabel("seconds")
     axes.set_ylabel("mouth opening")
     axes.legend(fontsize=7)
     return _png(figure)
 
 
-def clip_scores(scores: Mapping[str, Floats], title: str) -> bytes:
-    """Figure 1 of the paper: the score of each real clip, network by network."""
-    figure = _figure(_SIZE[0], 2.4 * len(scores))
-    for place, (name, values) in enumerate(scores.items()):
+def clip_scores(scores: Mapping[str, Sequence[tuple[Floats, Floats]]]) -> bytes:
+    """Figure 1 of the paper: {network: [(scores of real pairs, of wrong ones) of each clip]}."""
+    figure = _figure(_SIZE[0], 2.6 * len(scores))
+    for place, (name, clips) in enumerate(scores.items()):
         axes = figure.add_subplot(len(scores), 1, place + 1)
-        axes.plot(values, ".", markersize=3, color="#4477aa")
-        axes.axhline(float(values.mean()), color="#222222", linewidth=1)
-        axes.set_ylim(min(0.0, float(values.min())) - 0.05, 1.05)
-        axes.set_title(f"{name}: {title}", fontsize=9)
+        for side, (label, colour, shift) in enumerate((("real", _BLUE, -0.12), ("wrong", _GREY, 0.12))):
+            numbers = np.concatenate([np.full(len(clip[side]), at) for at, clip in enumerate(clips)]) + 1
+            pairs = np.concatenate([clip[side] for clip in clips])
+            axes.plot(numbers + shift, pairs, ".", markersize=3, color=colour, label=f"{label} pairs")
+            means = [float(clip[side].mean()) for clip in clips]
+            axes.plot(np.arange(len(clips)) + 1 + shift, means, "_", markersize=10, color=colour)
+        every = np.concatenate([clip[0] for clip in clips])
+        axes.axhline(float(every.mean()), color=_BLACK, linewidth=1, label="mean of real pairs")
+        axes.set_title(f"{name}: deviation of real pairs {every.std():.3f}", fontsize=9)
         axes.set_ylabel("cosine")
-        axes.set_xlabel("pair of five frames and their sound")
+        axes.xaxis.set_major_locator(_whole_numbers())
+        if place == len(scores) - 1:
+            axes.set_xlabel("clip (a dot is a pair of five pictures and their sound, a dash the clip's mean)")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3, fontsize=8)
+    _share_y(figure)
     return _png(figure)
 
 
-def robustness(
-    scores: Mapping[str, Mapping[str, tuple[Floats, Floats]]], reading: str = "mean cosine of real pairs"
-) -> bytes:
-    """Figure 6 of the paper: {change: {network: (values, scores)}}."""
+def robustness(scores: Mapping[str, Mapping[str, Mapping[str, tuple[Floats, Floats]]]]) -> bytes:
+    """Figure 6 of the paper: {change: {network: {pairs: (amounts, mean cosines)}}}."""
     columns = 3
     rows = (len(scores) + columns - 1) // columns
-    figure = _figure(_SIZE[0], 2.6 * rows)
+    n_networks = max(len(networks) for networks in scores.values())
+    figure = _figure(_SIZE[0], 2.4 * rows + 0.25 * n_networks + 0.2)
     for place, (change, networks) in enumerate(scores.items()):
         axes = figure.add_subplot(rows, columns, place + 1)
-        for name, (values, means) in networks.items():
-            axes.plot(values, means, marker=".", linewidth=1, label=name)
+        for colour, (name, curves) in enumerate(networks.items()):
+            for (says, (amounts, means)), line in zip(curves.items(), ("-", "--", ":"), strict=False):
+                axes.plot(
+                    amounts, means, line, marker=".", linewidth=1, color=f"C{colour}", label=f"{name}, {says}"
+                )
         axes.set_title(change, fontsize=9)
         axes.tick_params(labelsize=7)
+        axes.grid(color="#dddddd", linewidth=0.5)
         if place % columns == 0:
-            axes.set_ylabel(reading, fontsize=7)
-        if place == 0:
-            axes.legend(fontsize=6)
+            axes.set_ylabel("mean cosine", fontsize=8)
+    handles = figure.axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=3, fontsize=8)
+    _share_y(figure)
     return _png(figure)
+
+
+def _share_y(figure: Figure) -> None:
+    """All plots reach equally high and low, so that they can be compared by eye."""
+    limits = [axes.get_ylim() for axes in figure.axes]
+    for axes in figure.axes:
+        axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+
+
+def _whole_numbers() -> Any:
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(integer=True)
 
 
 def _figure(width: float, height: float) -> Figure:

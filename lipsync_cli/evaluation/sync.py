@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -82,12 +82,15 @@ def is_silent(samples: NDArray[np.float32], sample_rate: int) -> bool:
     return True
 
 
-def at_25_fps(lips: Iterable[tuple[float, Image | None]]) -> Iterator[tuple[int, float, Image | None]]:
+_T = TypeVar("_T")
+
+
+def at_25_fps(lips: Iterable[tuple[float, _T | None]]) -> Iterator[tuple[int, float, _T | None]]:
     """Pictures resampled by time: (index, time, picture nearest to that time); times 1/25 s apart.
 
     The grid begins at the first picture's time. A picture stands until half-way to the next.
     """
-    last: tuple[float, Image | None] | None = None
+    last: tuple[float, _T | None] | None = None
     start, index = 0.0, 0
     for time, picture in lips:
         if last is None:
@@ -130,9 +133,11 @@ def sync_curve(
 _Window = tuple[int, float, list[Image]]
 
 
-def lips_windows(pictures: Iterable[tuple[int, float, Image | None]]) -> Iterator[_Window]:
+def lips_windows(
+    pictures: Iterable[tuple[int, float, _T | None]],
+) -> Iterator[tuple[int, float, list[_T]]]:
     """Index and time of the first of each five consecutive pictures that all have lips."""
-    held: deque[tuple[int, float, Image]] = deque(maxlen=WINDOW)
+    held: deque[tuple[int, float, _T]] = deque(maxlen=WINDOW)
     for index, time, picture in pictures:
         if picture is None:
             held.clear()

@@ -116,3 +116,29 @@ class SyncNetV2Scorer(nn.Module):
         """lips [B, 5, 3, h, w], mfcc [B, 1, 13, 20] -> minus the distance [B] (1e-6 added to each
         difference, as the public code's pairwise distance does)."""
         return -F.pairwise_distance(self.embed_lips(lips), self.embed_cepstra(mfcc), eps=1e-6)
+
+
+class SyncNetV2Cosine(nn.Module):
+    """SyncNet v2 as the other sync networks are asked: by the cosine of its two features, in [-1, 1].
+
+    It was trained for their Euclidean distance, of which LSE-D and LSE-C are made; the cosine puts it on the
+    same scale as networks of unit vectors. It sees crops of faces, not lower halves, and hears cepstra.
+    """
+
+    lips_size = _SYNCNET_V2_SIZE
+
+    def __init__(self, network: SyncNetV2) -> None:
+        super().__init__()
+        self._scorer = SyncNetV2Scorer(network)
+
+    def embed_lips(self, lips: Tensor) -> Tensor:
+        """[B, 5, 3, h, w] RGB in [0, 1] -> unit vectors [B, 1024]."""
+        return F.normalize(self._scorer.embed_lips(lips), dim=1)
+
+    def embed_speech(self, mfcc: Tensor) -> Tensor:
+        """[B, 1, 13, 20] -> unit vectors [B, 1024]."""
+        return F.normalize(self._scorer.embed_cepstra(mfcc), dim=1)
+
+    def forward(self, lips: Tensor, mfcc: Tensor) -> Tensor:
+        """lips [B, 5, 3, h, w], mfcc [B, 1, 13, 20] -> cosine [B]."""
+        return (self.embed_lips(lips) * self.embed_speech(mfcc)).sum(dim=1)

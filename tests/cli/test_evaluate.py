@@ -21,6 +21,7 @@ from lipsync_cli.interfaces import Box, Frame, Image
 from lipsync_cli.media.reader import VideoReader
 from lipsync_cli.media.writer import VideoWriter
 from lipsync_cli.models.architectures import build
+from lipsync_cli.models.syncnet import SyncNetColor, SyncNetV2
 from lipsync_cli.registry import store
 from lipsync_cli.registry.checkpoint import save_checkpoint
 from lipsync_cli.registry.trust import TrustedFile, remember
@@ -285,19 +286,51 @@ def test_the_restorer_is_one_of_the_networks_that_a_run_depends_on() -> None:
 
 
 def test_the_papers_analyses_are_told_and_plotted(
-    film: Film, sync_network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    film: Film,
+    sync_network: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     film("real/one.mp4")
+    film("real/two.mp4")
     film("real/blank.mp4", [np.zeros((240, 240, 3), np.uint8)] * N)
     analyses = ("--stability", "--robustness", "--reference", tmp_path / "real", "--network", sync_network)
     assert _run(*analyses, "--plots", tmp_path / "plots", "--json", tmp_path / "out.json") == 0
     told = capsys.readouterr().out
-    assert "1 real clips used, 1 left out" in told
+    assert "2 real clips used, 1 left out" in told
+    assert "wrong: another time" in told
+    assert "wrong: another clip" in told
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {"stability.png", "robustness.png"}
     values = json.loads((tmp_path / "out.json").read_text())
-    assert len(values["stability"][str(sync_network)]["scores"]) == 6
+    clips = values["stability"][str(sync_network)]["clips"]
+    assert [len(clip["scores"]) for clip in clips] == [6, 6]
     assert values["left_out"][0]["clip"] == "blank/blank"
-    assert _run(*analyses) == 2  # no place for the plots
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert _run(*analyses[1:]) == 0  # without a place for it the plot goes into this folder
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["robustness.png"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("build_network", "sees"), [(SyncNetV2, "face"), (SyncNetColor, "lips")], ids=["v2", "color"]
+)
+def test_public_sync_networks_are_examined_from_the_users_file(
+    film: Film, tmp_path: Path, build_network: Callable[[], torch.nn.Module], sees: str
+) -> None:
+    torch.manual_seed(0)
+    file = tmp_path / "public.pth"
+    torch.save(build_network().state_dict(), file)
+    film("real/one.mp4")
+    assert assembly_evaluation.load_examined_networks([str(file)], "cpu")[str(file)].sees == sees
+    run = ("--stability", "--reference", tmp_path / "real", "--network", file, "--network", "default")
+    assert _run(*run, "--plots", tmp_path, "--json", tmp_path / "out.json") == 0
+    values = json.loads((tmp_path / "out.json").read_text())
+    assert values["networks"].keys() == values["stability"].keys() == {str(file), "default"}
+    scores = values["stability"][str(file)]["clips"][0]["scores"]
+    assert len(scores) == 6
+    assert all(-1.001 <= score <= 1.001 for score in scores)
 
 
 @pytest.mark.parametrize(
@@ -306,7 +339,10 @@ def test_the_papers_analyses_are_told_and_plotted(
         ("--dataset", "grid"),
         ("--dataset", "grid", "--root", ".", "--work", ".", "--video", "a.mp4"),
         ("--generated", ".", "--reference", ".", "--baseline", "static"),
+        ("--generated", ".", "--reference", ".", "--plots", "."),
         ("--stability", "--plots", "."),
+        ("--stability", "--reference", ".", "--csv", "out.csv"),
+        ("--video", "a.mp4", "--against", "."),
     ],
 )
 def test_flags_that_do_not_go_together_are_refused(arguments: tuple[str, ...]) -> None:
