@@ -22,6 +22,7 @@ from lipsync_cli.data.corpus import Corpus
 from lipsync_cli.data.layout import CacheSettings, Clip, open_cache
 from lipsync_cli.device import resolve_device
 from lipsync_cli.errors import DataError, SettingsError
+from lipsync_cli.models.avsyncnet import AVSyncNet
 from lipsync_cli.models.face_generator import UNetFaceGenerator
 from lipsync_cli.models.lip_reader import LipReader
 from lipsync_cli.settings import from_mapping, to_mapping
@@ -149,7 +150,16 @@ def _build(stage: str, settings: Settings, corpus: Corpus, compute: Compute) -> 
     look = look_by_landmarks()
     if isinstance(settings, WarpingTraining):
         reader = given_network(LipReader, settings.lip_reader, "lip_reader", stage)
-        return WarpingStage(corpus, settings, compute, reader=reader, embedding=speech_embedding(), look=look)
+        sync = settings.coefficients.sync > 0
+        return WarpingStage(
+            corpus,
+            settings,
+            compute,
+            reader=reader,
+            embedding=speech_embedding(),
+            look=look,
+            sync_network=given_network(AVSyncNet, settings.avsyncnet, "avsyncnet", stage) if sync else None,
+        )
     if isinstance(settings, SilentLipTraining):
         return SilentLipStage(corpus, settings, compute, judges=judges_of(settings, stage), look=look)
     judges, silent_lip = judges_of(settings, stage, compute.device), None

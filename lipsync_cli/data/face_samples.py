@@ -23,11 +23,12 @@ from lipsync_cli.data.augment import (
 )
 from lipsync_cli.data.corpus import Corpus
 from lipsync_cli.data.layout import FRAMES_PER_SECOND, Clip
-from lipsync_cli.data.samples import NEIGHBOURS, Tensors, move_alike
+from lipsync_cli.data.samples import NEIGHBOURS, WINDOW, Tensors, move_alike
+from lipsync_cli.errors import SettingsError
 from lipsync_cli.faces.landmarks import SCHEMES
 from lipsync_cli.regions import to_network
 from lipsync_cli.speech.embedding_mel import silence_floor
-from lipsync_cli.speech.windows import SpeechEmbeddingWindows
+from lipsync_cli.speech.windows import MelWindows, SpeechEmbeddingWindows
 
 _RING = (*range(10, -1, -1), *range(19, 10, -1))
 MIRRORED_LIPS = (*_RING, *(20 + place for place in _RING))
@@ -54,6 +55,15 @@ class FaceSampling:
     """Share of the samples whose open reference is the closed one again (a still image)."""
     silent_share: float = 0.08
     """Share of the samples that hear silence and show a closed mouth."""
+    consecutive: bool = False
+    """The targets of a clip follow one another: n_frames is 5, what a sync network decides on. open_share is
+    then of the windows whose middle frame is an open one."""
+
+    def __post_init__(self) -> None:
+        if self.consecutive and self.n_frames != WINDOW:
+            raise SettingsError(
+                f"sampling.n_frames must be {WINDOW} where sampling.consecutive is true, not {self.n_frames}"
+            )
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,10 @@ class FaceBatch(Tensors):
     """[C, F, 40, 2] lip points over the face's side, (0, 0) in the middle of the lower half."""
     reference_lips: Tensor
     """[C, 2, 40, 2] those of the references."""
+    sync_mel: Tensor
+    """[C, 1, 80, 16] from the first target on: what a sync network hears with five consecutive targets."""
+    spoken: Tensor
+    """[C] bool: whether the targets are of the speech in `sync_mel`, and consecutive."""
 
 
 def draw_face_batch(
@@ -95,6 +109,8 @@ def draw_face_batch(
         log_mel=torch.stack([sample.log_mel for sample in samples]),
         lips=lips[:, 2:],
         reference_lips=lips[:, :2],
+        sync_mel=torch.stack([sample.sync_mel for sample in samples]),
+        spoken=torch.tensor([sample.spoken for sample in samples]),
     )
 
 
@@ -103,6 +119,8 @@ class _FaceSample:
     pictures: Tensor  # [2 + F, 3, S, S]: closed, open, targets
     lips: Tensor  # [2 + F, 40, 2] in [-1, 1]
     log_mel: Tensor  # [F, 76, 32]
+    sync_mel: Tensor  # [1, 80, 16]
+    spoken: bool
 
 
 def _draw_face_sample(
@@ -121,6 +139,8 @@ def _draw_face_sample(
         pictures=crops,
         lips=torch.from_numpy((lips + 0.5) / crops.shape[-1] * 2 - 1),
         log_mel=_hear(clip, targets, rng, voice, is_silent),
+        sync_mel=MelWindows(clip.read("mel")).starting([targets[0] / FRAMES_PER_SECOND])[0],
+        spoken=sampling.consecutive and not is_silent,
     )
 
 
@@ -131,6 +151,10 @@ def _draw_targets(
     if is_silent:
         return [int(frame) for frame in rng.choice(order[: max(n // 6, 1)], size=sampling.n_frames)]
     opened = order[n - max(n // 3, 1) :]
+    if sampling.consecutive:
+        middle = int(rng.choice(opened if rng.random() < sampling.open_share else order))
+        first = min(max(middle - WINDOW // 2, 0), n - WINDOW)
+        return list(range(first, first + WINDOW))
     return [
         int(rng.choice(opened if rng.random() < sampling.open_share else order))
         for _ in range(sampling.n_frames)

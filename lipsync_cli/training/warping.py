@@ -18,6 +18,8 @@ from lipsync_cli.data.augment import PictureAugmentation, VoiceAugmentation
 from lipsync_cli.data.corpus import Corpus, CorpusSettings, step_rng
 from lipsync_cli.data.face_samples import FaceBatch, FaceSampling, draw_face_batch
 from lipsync_cli.data.layout import Clip
+from lipsync_cli.data.samples import WINDOW
+from lipsync_cli.errors import SettingsError
 from lipsync_cli.interfaces import Image
 from lipsync_cli.losses.lip_shape import UNIT, lip_shape_losses
 from lipsync_cli.losses.movement import (
@@ -31,6 +33,8 @@ from lipsync_cli.losses.movement import (
     weighted_gradient_l1,
     weighted_l1,
 )
+from lipsync_cli.losses.sync import stabilized_sync_loss, sync_scores
+from lipsync_cli.models.avsyncnet import AVSyncNet
 from lipsync_cli.models.lip_reader import LipReader
 from lipsync_cli.models.mouth_discriminator import MouthDiscriminator, MouthDiscriminatorSettings
 from lipsync_cli.models.speech_embedding import SpeechEmbedding
@@ -59,6 +63,10 @@ class WarpingCoefficients:
     lip_shape: float = 1.0
     spread: float = 0.1
     """Of the openings' spread over a clip's frames."""
+    width: float = 0.0
+    """Of the mouth's width, corner to corner."""
+    sync: float = 0.0
+    """Of the paper's stabilized synchronization loss (eq. 3)."""
     heard_shape: float = 0.5
     """Of the lip points read from the speech alone, which only teaches the speech encoder."""
     flow: float = 1.92
@@ -73,6 +81,9 @@ class WarpingTraining:
 
     lip_reader: str | None = None
     """File, or name in the registry, of the reader of the lip-shape loss; none: the registry's."""
+    avsyncnet: str | None = None
+    """File, or name in the registry, of the AVSyncNet of the synchronization loss; none: the registry's. Take
+    another than the one that is to judge afterwards."""
     start_from: str | None = None
     """File, or name in the registry, of a talking face to go on from; none: random weights."""
     loop: LoopSettings = field(default_factory=LoopSettings)
@@ -92,6 +103,13 @@ class WarpingTraining:
     average: float = 0.998
     """Decay of the moving average of the generator's weights, which is what is saved."""
 
+    def __post_init__(self) -> None:
+        if self.coefficients.sync and not self.sampling.consecutive:
+            raise SettingsError(
+                "coefficients.sync needs consecutive targets: set sampling.consecutive = true and "
+                f"sampling.n_frames = {WINDOW}"
+            )
+
 
 class WarpingStage:
     """A `Stage`."""
@@ -105,8 +123,9 @@ class WarpingStage:
         reader: LipReader,
         embedding: SpeechEmbedding,
         look: Look,
+        sync_network: AVSyncNet | None = None,
     ) -> None:
-        """reader and embedding: frozen."""
+        """reader, embedding and sync_network, which coefficients.sync needs: frozen."""
         torch.manual_seed(settings.loop.seed)
         self.corpus = corpus
         self.settings = settings
@@ -114,6 +133,7 @@ class WarpingStage:
         self.look = look
         self.reader = compute.freeze(reader)
         self.embedding = compute.freeze(embedding)
+        self.sync_network = None if sync_network is None else compute.freeze(sync_network)
         generator = WarpingFaceGenerator(settings.network)
         if settings.start_from is not None:
             load_into(generator, find_weights(settings.start_from))
@@ -166,6 +186,8 @@ class WarpingStage:
             motion = self.generator.motion(speech, references, pose)
             generated = self.generator.compose(motion, references, pose)
             terms = self._terms(batch, generated, targets, references)
+            if self.settings.coefficients.sync:
+                terms["sync"] = self._sync_loss(batch, generated)
             terms["heard_shape"] = self._heard_shape_loss(batch, speech)
         terms["flow"] = flow_variation(motion.flows)
         is_adversarial = step >= self.settings.adversarial_from
@@ -197,7 +219,31 @@ class WarpingStage:
             "structure": structure_loss(lower_half(generated).float(), lower_half(targets)),
             "lip_shape": lips.points,
             "spread": lips.spread,
+            "width": lips.width,
         }
+
+    def _sync_loss(self, batch: FaceBatch, generated: Tensor) -> Tensor:
+        """L_ss (eq. 3) of the spoken windows; 0 where a batch has none."""
+        if self.sync_network is None:
+            raise SettingsError("the synchronization loss needs an AVSyncNet")
+        spoken = batch.spoken
+        if not spoken.any():
+            return generated.new_zeros((), dtype=torch.float32)
+        windows = generated.reshape(batch.targets.shape)
+        references = batch.references[:, :1].expand_as(batch.targets)
+        scores = sync_scores(
+            self._scores,
+            batch.sync_mel[spoken],
+            generated=lower_half(windows[spoken]),
+            target=lower_half(batch.targets[spoken]),
+            reference=lower_half(references[spoken]),
+        )
+        return stabilized_sync_loss(scores)
+
+    def _scores(self, lips: Tensor, mel: Tensor) -> Tensor:
+        assert self.sync_network is not None
+        cosines: Tensor = self.sync_network(lips, mel)
+        return cosines.float()
 
     def _read(self, lips: Tensor) -> Tensor:
         points: Tensor = self.reader(resize(lips, LIPS_SIZE))

@@ -11,9 +11,11 @@ from lipsync_cli.data.augment import PictureAugmentation, VoiceAugmentation, ran
 from lipsync_cli.data.corpus import Corpus, CorpusSettings, step_rng
 from lipsync_cli.data.face_samples import MIRRORED_LIPS, FaceSampling, draw_face_batch
 from lipsync_cli.data.layout import open_cache
+from lipsync_cli.errors import SettingsError
 from lipsync_cli.faces.landmarks import SCHEMES
+from lipsync_cli.regions import to_network
 from lipsync_cli.speech.embedding_mel import silence_floor
-from lipsync_cli.speech.windows import SpeechEmbeddingWindows
+from lipsync_cli.speech.windows import MelWindows, SpeechEmbeddingWindows
 
 STILL = PictureAugmentation(rotation=0, scale=0, shift=0, warp=0, colour=0, mirror=False)
 PLAIN = VoiceAugmentation(probability=0)
@@ -93,6 +95,45 @@ def test_half_of_the_targets_come_from_the_most_open_third():
     assert np.isin(drawn, frames[40:]).mean() == pytest.approx(0.5 + 0.5 / 3, abs=0.04)
 
 
+CONSECUTIVE = FaceSampling(consecutive=True, n_frames=5, silent_share=0)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_consecutive_targets_follow_one_another_inside_the_clip(seed):
+    frames = order(12, seed)
+    drawn = face_samples._draw_targets(frames, np.random.default_rng(seed), CONSECUTIVE, False)
+    assert drawn == list(range(drawn[0], drawn[0] + 5))
+    assert 0 <= drawn[0] <= 12 - 5
+
+
+def test_consecutive_targets_lie_around_open_frames_as_often_as_asked():
+    frames = order(60)
+    rng = np.random.default_rng(0)
+    middles = [face_samples._draw_targets(frames, rng, CONSECUTIVE, False)[2] for _ in range(2000)]
+    inside = [frame for frame in frames[40:] if 2 <= frame < 58]
+    assert np.isin(middles, inside).mean() == pytest.approx(0.5 + 0.5 / 3, abs=0.08)
+
+
+def test_a_sync_network_hears_the_fifth_of_a_second_of_consecutive_targets(corpus):
+    sampling = dataclasses.replace(CONSECUTIVE, n_clips=3)
+    batch = draw(corpus, sampling=sampling)
+    assert batch.spoken.all()
+    assert batch.sync_mel.shape == (3, 1, 80, 16)
+    windows = [
+        (MelWindows(clip.read("mel")).starting([start / 25])[0], to_network(clip.crops([start, start + 4])))
+        for clip in corpus.training
+        for start in range(clip.n_frames - 4)
+    ]
+    for heard, targets in zip(batch.sync_mel, batch.targets, strict=True):
+        seen = [ends for window, ends in windows if torch.equal(heard, window)]
+        assert any(torch.allclose(targets[[0, 4]], ends, atol=1e-6) for ends in seen)
+
+
+def test_consecutive_targets_are_five():
+    with pytest.raises(SettingsError, match="n_frames must be 5"):
+        FaceSampling(consecutive=True)
+
+
 def test_silent_samples_show_closed_mouths_and_hear_nothing(corpus):
     batch = draw(corpus, sampling=FaceSampling(silent_share=1.0))
     lips = batch.lips
@@ -148,7 +189,9 @@ def test_a_batch_depends_on_seed_and_step_alone(corpus):
     )
     for field in dataclasses.fields(first):
         assert torch.equal(getattr(first, field.name), getattr(again, field.name))
-        assert not torch.equal(getattr(first, field.name), getattr(other, field.name))
+        if field.name != "spoken":  # never, of frames that are not consecutive
+            assert not torch.equal(getattr(first, field.name), getattr(other, field.name))
+    assert not first.spoken.any()
 
 
 def test_targets_and_references_are_changed_alike(corpus):

@@ -5,7 +5,7 @@ import torch
 from skimage.metrics import structural_similarity
 
 from lipsync_cli.losses import movement
-from lipsync_cli.losses.lip_shape import INNER_LIPS, lip_shape_losses
+from lipsync_cli.losses.lip_shape import CORNERS, INNER_LIPS, lip_shape_losses
 
 
 def test_the_mouth_window_of_a_96_pixel_face_is_48_by_72():
@@ -147,10 +147,24 @@ def test_spread_compares_how_far_the_openings_of_each_clip_vary():
     assert losses.spread.item() == pytest.approx((1 + 0) / 2, abs=2e-3)
 
 
+def test_width_is_the_distance_between_the_corners_of_the_mouth():
+    """12 pixels wider than the real one: one unit; where all points move alike, none."""
+
+    def corners(lips: torch.Tensor) -> torch.Tensor:
+        points = lips[:, 1].mean(dim=(1, 2))[:, None, None].expand(-1, 40, 2).clone()
+        points[:, CORNERS[1], 0] += 0.25 + lips[:, 0].mean(dim=(1, 2))
+        return points
+
+    generated, target = torch.zeros(2, 3, 48, 96), torch.zeros(2, 3, 48, 96)
+    generated[0, 0] = 12 / 96
+    generated[1, 1] = 12 / 96
+    assert lip_shape_losses(corners, generated, target, 2).width.item() == pytest.approx(0.5, abs=1e-4)
+
+
 def test_lip_shape_gives_a_gradient_to_the_generated_lips_only():
     generated, target = (torch.rand(4, 3, 48, 96, requires_grad=True) for _ in range(2))
     losses = lip_shape_losses(reader, generated, target, 2)
-    (losses.points + losses.spread).backward()
+    (losses.points + losses.spread + losses.width).backward()
     assert target.grad is None
     assert generated.grad is not None
     assert generated.grad.isfinite().all()

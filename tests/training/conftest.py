@@ -138,6 +138,8 @@ class Stages:
             return SyncNetStage(corpus, settings, compute)
         if name == "lip_reader":
             return LipReaderStage(corpus, settings, compute)
+        torch.manual_seed(1)
+        sync = AVSyncNet(from_mapping(AVSyncNetSettings, SYNC, "test"))
         if name == "warping":
             torch.manual_seed(1)
             return WarpingStage(
@@ -147,9 +149,8 @@ class Stages:
                 reader=LipReader(LipReaderSettings(widths=(4, 6, 8, 10))),
                 embedding=SpeechEmbedding(),
                 look=dark_mouth,
+                sync_network=sync if settings.coefficients.sync else None,
             )
-        torch.manual_seed(1)
-        sync = AVSyncNet(from_mapping(AVSyncNetSettings, SYNC, "test"))
         judges = Judges(sync, Maps())
         if name == "gs":
             return SilentLipStage(corpus, settings, compute, judges=judges, look=dark_mouth)

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 
 from lipsync_cli.data.layout import open_cache
-from lipsync_cli.errors import WeightsError
+from lipsync_cli.errors import SettingsError, WeightsError
 from lipsync_cli.models.warping_generator import WarpingFaceGenerator
 from lipsync_cli.registry.checkpoint import load_network
 from lipsync_cli.training.compute import Compute
@@ -17,6 +17,7 @@ TERMS = {
     "structure",
     "lip_shape",
     "spread",
+    "width",
     "heard_shape",
     "flow",
     "adversarial",
@@ -103,6 +104,44 @@ def test_what_is_read_from_the_speech_alone_teaches_the_speech_encoder_only(stag
         if weights.grad is not None and weights.grad.abs().sum() > 0
     }
     assert learning == {"speech_encoder"}
+
+
+SYNC = ("sampling.consecutive=true", "sampling.n_frames=5", "coefficients.sync=1")
+
+
+def test_the_synchronization_loss_teaches_the_generator_and_not_its_judge(stages):
+    stage = stages.build("warping", *SYNC, "sampling.silent_share=0")
+    before = tensors(stage.sync_network)
+    batch = stage.draw(0)
+    generated = torch.rand(batch.targets.flatten(0, 1).shape, requires_grad=True)
+    stage._sync_loss(batch, generated).backward()
+    assert generated.grad is not None
+    half = generated.shape[-1] // 2
+    assert generated.grad[:, :, :half].abs().max() == 0  # it sees lower halves only
+    assert generated.grad[:, :, half:].abs().max() > 0
+    (losses,) = train(stage, 1)
+    assert losses["sync"] > 0
+    assert changed(stage.sync_network, before) == set()
+
+
+def test_real_faces_lose_nothing_by_the_synchronization_loss(stages):
+    stage = stages.build("warping", *SYNC, "sampling.silent_share=0")
+    batch = stage.draw(0)
+    targets = batch.targets.flatten(0, 1)
+    assert float(stage._sync_loss(batch, targets)) == pytest.approx(0, abs=1e-4)
+    assert float(stage._sync_loss(batch, targets.roll(5, dims=0))) > 1e-3
+
+
+def test_silent_samples_have_no_synchronization_loss(stages):
+    stage = stages.build("warping", *SYNC, "sampling.silent_share=1")
+    batch = stage.draw(0)
+    assert not batch.spoken.any()
+    assert float(stage._sync_loss(batch, torch.rand_like(batch.targets.flatten(0, 1)))) == 0
+
+
+def test_the_synchronization_loss_wants_consecutive_targets(stages):
+    with pytest.raises(SettingsError, match=r"sampling.consecutive = true and sampling.n_frames = 5"):
+        stages.build("warping", "coefficients.sync=1")
 
 
 def test_the_faces_of_one_batch_can_be_learned(stages):
