@@ -112,22 +112,22 @@ def _check_files(job: DubJob) -> None:
 def _dub(
     stream: FrameStream, job: DubJob, progress: Progress | None, networks: DubNetworks | None = None
 ) -> DubReport:
-    from lipsync_cli.assembly_output import chunked, first_pass_cache, open_sink, work_folder, write_json
+    from lipsync_cli import assembly_output as way_out
     from lipsync_cli.dubbing import pipeline
 
     begin = time.perf_counter()
-    open_sink(stream, job, stream.info.rate)  # not entered: it only refuses what it could not write
+    way_out.open_sink(stream, job, stream.info.rate)  # not entered: it only refuses what it could not write
     networks = networks or load_networks(job.settings)
     used = list(networks.used)
     parts = _make_parts(stream, job, networks, used)
-    with work_folder(stream, job, used) as work:
+    with way_out.work_folder(stream, job, used) as work:
         counts = pipeline.dub(
             parts,
-            lambda rate: chunked(stream, job, rate, work),
+            lambda rate: way_out.chunked(stream, job, rate, work),
             job.settings,
             progress,
             work=work,
-            cache=first_pass_cache(job, used),
+            cache=way_out.first_pass_cache(job, used),
         )
     seconds = time.perf_counter() - begin
     report = DubReport(
@@ -141,12 +141,14 @@ def _dub(
         precision=str(networks.execution.dtype).removeprefix("torch."),
         width=stream.info.width,
         height=stream.info.height,
+        bits=way_out.written_colours(stream.info, job.settings).bits,
+        source_bits=stream.info.bits,
         seconds=seconds,
         frames_per_second=counts.frames / seconds,
         peak_memory_mb=_peak_memory_mb(),
     )
     if job.report is not None:
-        write_json(job.report, report)
+        way_out.write_json(job.report, report)
     return report
 
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lipsync_cli import __version__
-from lipsync_cli.dubbing.job import DubJob, DubReport, NetworkUsed
+from lipsync_cli.dubbing.job import DubJob, DubReport, DubSettings, NetworkUsed
 from lipsync_cli.errors import MediaError
 from lipsync_cli.settings import to_mapping
 
 if TYPE_CHECKING:
     from lipsync_cli.dubbing.first_pass_cache import FirstPassCache
     from lipsync_cli.dubbing.work_folder import WorkFolder
-    from lipsync_cli.interfaces import FrameSink, FrameStream
+    from lipsync_cli.interfaces import Colours, FrameSink, FrameStream, VideoInfo
 
 
 _NOT_WATCHING = ("talking_face", "speech_embedding", "restorer")
@@ -109,7 +110,7 @@ def open_sink(stream: FrameStream, job: DubJob, rate: Fraction, chunk: Path | No
     return writer(
         chunk or job.output,
         called=job.output,
-        wide=stream.info.wide,
+        colours=written_colours(stream.info, job.settings),
         width=stream.info.width * (2 if job.settings.side_by_side else 1),
         height=stream.info.height,
         rate=rate,
@@ -118,6 +119,18 @@ def open_sink(stream: FrameStream, job: DubJob, rate: Fraction, chunk: Path | No
         preset=job.settings.preset,
         codec=job.settings.codec,
     )
+
+
+def written_colours(info: VideoInfo, settings: DubSettings) -> Colours:
+    """The source's where it says some, in 10 bits where that is asked for, or where it has more than 8 and
+    the format is HEVC: H.264 of 10 bits is played by few devices."""
+    from lipsync_cli.media.colours import usual_colours
+
+    colours = info.colours or usual_colours(info.height)
+    is_hevc = "264" not in (settings.encoder or settings.codec)
+    keeps = is_hevc and not settings.side_by_side
+    bits = (colours.bits if keeps else 8) if settings.bits == "auto" else int(settings.bits)
+    return replace(colours, bits=bits)
 
 
 def write_json(path: Path, report: DubReport) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,37 @@ if TYPE_CHECKING:
 
 Image = NDArray[np.uint8]
 """uint8 [H, W, 3] RGB."""
+Plane = NDArray[np.unsignedinteger[Any]]
+"""[H, W] of one colour, of 8 or of 10 bits."""
 Points = NDArray[np.float32]
 """float32 [N, 2], pixel coordinates (x, y)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Colours:
+    """How a video stores its pictures; the first three are numbers of ITU-T H.273."""
+
+    matrix: int
+    primaries: int
+    transfer: int
+    bits: int = 8
+    """Of a colour: 8 or 10."""
+
+
+class StoredPicture(Protocol):
+    """A picture as its file holds it, turned upright: 4:2:0, limited range, of even size."""
+
+    @property
+    def image(self) -> Image:
+        """The RGB picture that was made of it. A `Frame` that still has this very array is unchanged."""
+        ...
+
+    @property
+    def colours(self) -> Colours: ...
+
+    def planes(self) -> tuple[Plane, Plane, Plane]:
+        """Y [H, W], U and V [H / 2, W / 2]; not to be written to."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +64,8 @@ class Frame:
     time: float
     """Presentation time stamp in seconds; 0 is the start of the file's own time line."""
     image: Image
+    stored: StoredPicture | None = None
+    """What `image` was made of: where it is unchanged, this can be written as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +79,6 @@ class Waveform:
     def duration(self) -> float:
         """Seconds."""
         return len(self.samples) / self.sample_rate
-
-
-WideColours = tuple[int, int]
-"""Primaries and transfer of pictures that are not BT.709's or older: their numbers in ITU-T H.273."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +96,10 @@ class VideoInfo:
     n_frames: int
     """Number of frames, an estimate where the container does not say."""
     codec: str
-    wide: WideColours | None = None
-    """For BT.2020, PQ and HLG: pictures keep these, and what is written has to say so."""
+    colours: Colours | None = None
+    """Those that what is written keeps; None: the usual ones of its size, in 8 bits."""
+    bits: int = 8
+    """Of a colour, as the file stores it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,9 @@ class DubSettings:
     """Speed of the video encoder, 'ultrafast' to 'veryslow'."""
     codec: Literal["h264", "hevc"] = "h264"
     """Format of the video."""
+    bits: Literal["auto", "8", "10"] = "auto"
+    """Of a colour: 'auto' writes 10 where the source has more than 8 and the format is HEVC, else 8 (H.264 of
+    10 bits is played by few devices)."""
     backend: Literal["pyav", "ffmpeg"] = "pyav"
     """What reads and writes video: 'pyav', or the 'ffmpeg' program of the system (the extra 'ffmpeg')."""
     encoder: str | None = None
@@ -205,6 +208,10 @@ class DubReport:
     precision: str
     width: int
     height: int
+    bits: int
+    """Of a colour, in the output."""
+    source_bits: int
+    """Of a colour, in the source."""
     seconds: float
     """Wall time of the whole dub."""
     frames_per_second: float
@@ -224,4 +231,6 @@ class DubReport:
             as_filmed = {"no_face": counts.passed_through}
         for status, frames in as_filmed.items():
             line += f", {frames}/{counts.frames} frames {_AS_FILMED[status]}"
+        if self.source_bits > self.bits:
+            line += f", {self.bits} bits a colour written of {self.source_bits}"
         return f"{line}, took {self.seconds:.1f} s ({self.frames_per_second:.0f} fps)"

@@ -56,7 +56,7 @@ class DubFrame:
 def fit(stream: FrameStream, plan: Sequence[tuple[int, float]], *, first: int = 0) -> Iterator[DubFrame]:
     """Decode the frames of a `schedule`, in its order, from its frame `first` on."""
     for index, (frame, time) in enumerate(in_order(stream, plan[first:]), start=first):
-        yield DubFrame(Frame(index, time, frame.image), source=frame.index)
+        yield DubFrame(replace(frame, index=index, time=time), source=frame.index)
 
 
 def mark(frames: Iterator[DubFrame], track: FaceTrack, shown: Showing) -> Iterator[DubFrame]:

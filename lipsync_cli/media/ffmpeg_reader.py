@@ -12,11 +12,13 @@ from typing import Any
 import av
 import numpy as np
 from av.container import InputContainer
+from av.video.frame import VideoFrame
 
 from lipsync_cli.errors import MediaError, SettingsError
 from lipsync_cli.interfaces import Frame, VideoInfo
+from lipsync_cli.media.colours import is_transparent, kept_colours, matrix_and_range
 from lipsync_cli.media.ffmpeg_program import Program, ffmpeg_python
-from lipsync_cli.media.picture import Geometry, colours, is_transparent
+from lipsync_cli.media.picture import Geometry, PictureDecoder
 from lipsync_cli.media.probe import (
     UNDECODABLE,
     first_frame,
@@ -30,14 +32,15 @@ from lipsync_cli.media.writer import ticks_a_second
 _BUFFER = 1 << 20
 _MATRICES = {"ITU709": "bt709", "FCC": "fcc", "ITU601": "bt601", "SMPTE240M": "smpte240m", "BT2020": "bt2020"}
 """The converter's name for a colour matrix -> that of ffmpeg's filter `scale`."""
+_AS_STORED = {f"yuv{form}p{bits}" for form in ("420", "422", "444") for bits in ("", "10le", "12le")}
+"""Formats that the program hands over as they are, so that nothing of them is lost."""
 
 
 class FfmpegReader:
     """The frames of a video file in order of presentation, uint8 [H, W, 3] RGB (a `FrameStream`).
 
     As `VideoReader`, but decoded by the ffmpeg program, which hands pictures over with their time stamps
-    (raw video in NUT). Rotation, pixel aspect ratio, colour matrix and range are applied, in this order and
-    before `filters`.
+    (raw video in NUT). Filters see it upright with square pixels; behind them it has 8 bits a colour.
 
     Args:
         path: a video or a picture.
@@ -59,8 +62,11 @@ class FfmpegReader:
             self._geometry = Geometry.of(picture, stream.sample_aspect_ratio)
             self._coded = picture.width, picture.height
             self._transparent = is_transparent(picture)
-            matrix, full_range = colours(picture)
+            matrix, full_range = matrix_and_range(picture)
             self._colours = _MATRICES[matrix.name], "full" if full_range else "limited"
+            form, kept = picture.format.name, kept_colours(picture)
+            self._form = form if kept and form in _AS_STORED and not filters else "rgb24"
+            self._tags = (picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc)
         if filters:
             self._info = self._filtered()
 
@@ -70,25 +76,26 @@ class FfmpegReader:
         return self._info
 
     def __iter__(self) -> Generator[Frame]:
-        latest = -1.0
+        latest, index = -1.0, 0
+        decoder = PictureDecoder(self._geometry)
         with self._run() as container:
-            stream = container.streams.video[0]
-            shape = (stream.codec_context.height, stream.codec_context.width, 3)
-            index = 0
-            for packet in container.demux(stream):
-                if not packet.size:
-                    continue
-                pixels = np.frombuffer(memoryview(packet), np.uint8).reshape(shape).copy()
+            for picture in container.decode(video=0):
                 time = latest + float(1 / self._info.rate)
-                if packet.pts is not None and packet.time_base is not None:
-                    time = float(packet.pts * packet.time_base)
-                del packet
+                if picture.pts is not None and picture.time_base is not None:
+                    time = float(picture.pts * picture.time_base)
                 if time > latest:
                     latest = time
-                    yield Frame(index, time, pixels)
+                    yield self._frame(index, time, picture, decoder)
                     index += 1
         if index == 0:
             raise MediaError(f"{self._info.path}: {UNDECODABLE}")
+
+    def _frame(self, index: int, time: float, picture: VideoFrame, decoder: PictureDecoder) -> Frame:
+        if self._form == "rgb24":
+            return Frame(index, time, picture.to_ndarray().astype(np.uint8, copy=False))
+        picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc = self._tags
+        image = decoder.decode(picture)
+        return Frame(index, time, image, decoder.stored(picture, image))
 
     @contextmanager
     def _run(self) -> Iterator[InputContainer]:
@@ -116,16 +123,18 @@ class FfmpegReader:
             vf=",".join(self._chain()),
             format="nut",
             vcodec="rawvideo",
-            pix_fmt="rgb24",
+            pix_fmt=self._form,
             fps_mode="passthrough",
             enc_time_base=f"1/{ticks_a_second(self._info.rate)}",
         )
 
     def _chain(self) -> Iterator[str]:
-        """Filters: time line, square pixels, upright, the user's, RGB."""
+        """Filters: time line; unless pictures go on as stored: square pixels, upright, the user's, RGB."""
         matrix, values = self._colours
         geometry = self._geometry
         yield f"setpts=PTS-({float(self._zero)!r})/TB"
+        if self._form != "rgb24":
+            return
         if (geometry.scaled_width, geometry.scaled_height) != self._coded:
             yield f"scale={geometry.scaled_width}:{geometry.scaled_height}:flags=bicubic,setsar=1"
         if geometry.transposed:
@@ -152,8 +161,10 @@ class FfmpegReader:
                 raise SettingsError(f"--filter {self._filters}: leaves no moving picture")
             rate = Fraction(stream.average_rate)
             context = stream.codec_context
+            kept = self._info.colours
             return replace(
                 self._info,
+                colours=None if kept is None else replace(kept, bits=8),
                 width=context.width,
                 height=context.height,
                 rate=rate,

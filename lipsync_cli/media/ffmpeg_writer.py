@@ -15,44 +15,48 @@ import av
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
+from lipsync_cli.device import has_avx512
 from lipsync_cli.errors import MediaError, SettingsError
-from lipsync_cli.interfaces import Frame, WideColours
+from lipsync_cli.interfaces import Colours, Frame
 from lipsync_cli.media.ffmpeg_program import Program, check_encoder, ffmpeg_python
 from lipsync_cli.media.mix import Sound
 from lipsync_cli.media.muxer import Muxer, named_errors
-from lipsync_cli.media.picture import PictureEncoder
+from lipsync_cli.media.picture import PIXEL_FORMATS, PictureEncoder
 from lipsync_cli.media.writer import ENCODERS, check_output, check_quality, tick_of, ticks_a_second
 
 _BUFFER = 1 << 20
 _LARGEST_Q = 51
 
 
-def encoder_options(encoder: str, crf: float, preset: str) -> dict[str, Any]:
-    """How each family of encoders is told the quality, 0 (best) to 51, and, where it knows it, the preset.
+def encoder_options(encoder: str, crf: float, preset: str, bits: int = 8) -> dict[str, Any]:
+    """How each family of encoders is told the quality, 0 (best) to 51, the bits of a colour and, where it
+    knows it, the preset.
 
     Raises:
         SettingsError: not an encoder of H.264 or HEVC, or of a family whose options are not known here.
     """
     codec, _, family = encoder.partition("_")
-    whole = round(crf)
+    whole, on_card = round(crf), "p010le" if bits > 8 else "nv12"
     options: dict[str, dict[str, Any]] = {
-        "libx264": {"crf": crf, "preset": preset},
+        # As in `VideoWriter`: its AVX-512 code gives other bytes from run to run.
+        "libx264": {"crf": crf, "preset": preset} | ({"x264-params": "asm=avx2"} if has_avx512() else {}),
         "libx265": {"crf": crf, "preset": preset, "x265-params": "log-level=error"},
         "nvenc": {"rc": "vbr", "cq": whole, "b:v": 0, "preset": "p4"},
         "qsv": {"global_quality": max(1, whole)},
         "amf": {"rc": "cqp", "qp_i": whole, "qp_p": whole, "qp_b": whole},
         "videotoolbox": {"q:v": round(100 - 98 * crf / _LARGEST_Q)},
-        "vaapi": {"qp": whole, "vaapi_device": "/dev/dri/renderD128", "vf": "format=nv12,hwupload"},
+        "vaapi": {"qp": whole, "vaapi_device": "/dev/dri/renderD128", "vf": f"format={on_card},hwupload"},
     }
     hardware = family if codec in ENCODERS else ""
     if encoder in ENCODERS.values():
-        return options[encoder]
+        return {**options[encoder], "pix_fmt": PIXEL_FORMATS[bits]}
     if hardware not in options:
         raise SettingsError(
             f"--encoder {encoder} is not known here; take {', '.join(ENCODERS.values())}, or h264_ or hevc_ "
             "and one of nvenc, qsv, amf, videotoolbox, vaapi"
         )
-    return options[hardware]
+    # Filters end in the card's own format.
+    return options[hardware] if hardware == "vaapi" else {**options[hardware], "pix_fmt": on_card}
 
 
 class FfmpegWriter:
@@ -74,7 +78,7 @@ class FfmpegWriter:
         encoder: any of the program's for H.264 or HEVC, as `h264_nvenc`.
         comment: written into the file's comment tag.
         called: what errors call the file, where it is only a part of that one.
-        wide: primaries and transfer of BT.2020 pictures, as in `VideoInfo`.
+        colours: of the pictures, and the bits that are written.
 
     Raises:
         MediaError: as `VideoWriter`.
@@ -95,19 +99,19 @@ class FfmpegWriter:
         encoder: str | None = None,
         comment: str | None = None,
         called: Path | None = None,
-        wide: WideColours | None = None,
+        colours: Colours | None = None,
     ) -> None:
         check_output(path, codec)
         check_quality(crf, preset)
         self._encoder = encoder or ENCODERS[codec]
-        self._options = encoder_options(self._encoder, crf, preset)
+        self._picture = PictureEncoder(height, colours)
+        self._options = encoder_options(self._encoder, crf, preset, self._picture.colours.bits)
         if self._encoder not in ENCODERS.values():
             check_encoder(self._encoder, tuple(self._options.items()))
         self._path = called or path
         self._shape = (height, width, 3)
         self._rate = rate
         self._ticks = ticks_a_second(rate)
-        self._picture = PictureEncoder(height, wide)
         self._muxer = Muxer(path, ticks=self._ticks, speech=speech, comment=comment)
         target = path.resolve()
         self._video_part = self._muxer.part.with_name(f"{self._muxer.part.stem}.video{target.suffix}")
@@ -121,7 +125,7 @@ class FfmpegWriter:
             self._pipe = av.open(self._program.stdin, "w", format="nut", buffer_size=_BUFFER)
             self._raw = self._pipe.add_stream("rawvideo", rate=self._rate)
             self._raw.height, self._raw.width = (side + side % 2 for side in self._shape[:2])
-            self._raw.pix_fmt = "yuv420p"
+            self._raw.pix_fmt = self._picture.pixel_format
             self._raw.codec_context.time_base = self._raw.time_base = Fraction(1, self._ticks)
         except BaseException:
             self._close()
@@ -137,7 +141,7 @@ class FfmpegWriter:
         latest = self._shown[-1] if self._shown else -1
         tick = tick_of(frame, self._shape, self._ticks, latest=latest)
         self._shown.append(tick)
-        picture = self._picture.encode(frame.image)
+        picture = self._picture.encode(frame)
         picture.pts, picture.time_base = tick, Fraction(1, self._ticks)
         with self._named_errors():
             self._pipe.mux(self._raw.encode(picture))
@@ -153,7 +157,7 @@ class FfmpegWriter:
 
     def _output(self) -> Any:
         ffmpeg = ffmpeg_python()
-        picture = self._picture
+        colours = self._picture.colours
         return ffmpeg.output(
             ffmpeg.input("pipe:0", format="nut"),
             str(self._video_part),
@@ -163,11 +167,10 @@ class FfmpegWriter:
             fps_mode="passthrough",
             enc_time_base=f"1/{self._ticks}",
             video_track_timescale=self._ticks,
-            **({} if "vf" in self._options else {"pix_fmt": "yuv420p"}),
             **({"tag:v": "hvc1"} if "265" in self._encoder or "hevc" in self._encoder else {}),
-            colorspace=picture.matrix_number,  # ITU-T H.273
-            color_primaries=picture.primaries,
-            color_trc=picture.transfer,
+            colorspace=colours.matrix,  # ITU-T H.273
+            color_primaries=colours.primaries,
+            color_trc=colours.transfer,
             **self._options,
         ).overwrite_output()
 

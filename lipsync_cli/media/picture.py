@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Self
+from typing import Self, TypeVar
 
 import cv2
 import numpy as np
 from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
+from numpy.typing import NDArray
 
-from lipsync_cli.interfaces import Image, WideColours
+from lipsync_cli.interfaces import Colours, Frame, Image, Plane, StoredPicture
+from lipsync_cli.media.colours import MATRICES, is_transparent, kept_colours, matrix_and_range, usual_colours
 
-_MATRICES = {
-    1: Colorspace.ITU709,
-    4: Colorspace.FCC,
-    5: Colorspace.ITU601,
-    6: Colorspace.ITU601,
-    7: Colorspace.SMPTE240M,
-    9: Colorspace.BT2020,
-    10: Colorspace.BT2020,
-}
-"""The number that ITU-T H.273 gives to a matrix -> the converter's name for it."""
-_LARGEST_601_HEIGHT = 576
-"""Pixels. Video that does not say is BT.601 up to here, as television of that size was, and BT.709 above."""
+PIXEL_FORMATS = {8: "yuv420p", 10: "yuv420p10le"}
+"""Bits of a colour -> what is written."""
+
+_FULL_CHROMA = {8: "yuv444p", 10: "yuv444p10le"}
+_TAPS = (0, 2, 3, 4, 6)
+_REACH = 4
+"""Columns, an even number, as far as a pixel's colour has a part in the chroma beside it."""
+
+T = TypeVar("T", bound=np.generic)
+
 _OPAQUE = 255
+_COLOURS = 3
+_EIGHT = 8
+_FINER = 2
+"""Grey levels of 8 bits: more than that is no rounding, but a colour that RGB has not."""
 _SQUARE_ENOUGH = Fraction(1, 100)
 _ODDEST_PIXEL = 4
-_BT709, _SMPTE170M = 1, 6  # ITU-T H.273: the same number for matrix, primaries and transfer
-_BT2020 = 9
-_BT2020_TRANSFERS = (14, 15, 16, 18)
-"""BT.2020 of 10 and 12 bits, PQ (SMPTE ST 2084), HLG."""
-# The mean colour of 2 x 2 pixels loses the least (64.1 dB there and back, bicubic 63.8) in half the time.
-_STORING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
+_STORING = Interpolation.BICUBIC | Interpolation.ACCURATE_RND
 _SHOWING = Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
 
 
@@ -66,6 +66,13 @@ class Geometry:
         """Pixels, as shown."""
         return self.scaled_width if self.transposed else self.scaled_height
 
+    def upright(self, stored: NDArray[T]) -> NDArray[T]:
+        """A stored picture, or a plane of one, [H, W, ...], turned as it is shown; a view."""
+        shown = stored.swapaxes(0, 1) if self.transposed else stored
+        if self.mirrored:
+            shown = shown[:, ::-1]
+        return shown[::-1] if self.flipped else shown
+
 
 class PictureDecoder:
     """Turns the frames of one stream into RGB pictures of one size."""
@@ -80,7 +87,7 @@ class PictureDecoder:
         What is transparent shows black.
         """
         geometry = self._geometry
-        matrix, full_range = colours(frame)
+        matrix, full_range = matrix_and_range(frame)
         clear = is_transparent(frame)
         planar = self._reformatter.reformat(
             frame,
@@ -93,22 +100,59 @@ class PictureDecoder:
             src_color_range=ColorRange.JPEG if full_range else ColorRange.MPEG,
             dst_color_range=ColorRange.JPEG,
         )
-        image = _interleaved(planar)
-        if geometry.transposed:
-            image = image.transpose(1, 0, 2)
-        if geometry.mirrored:
-            image = image[:, ::-1]
-        if geometry.flipped:
-            image = image[::-1]
-        return np.ascontiguousarray(image)
+        return np.ascontiguousarray(geometry.upright(_interleaved(planar)))
+
+    def stored(self, frame: VideoFrame, image: Image) -> StoredPicture | None:
+        """What `decode` made an image of, where it can be written as it is: YUV of even size, opaque."""
+        kept = kept_colours(frame)
+        odd = self._geometry.width % 2 or self._geometry.height % 2
+        if kept is None or odd or is_transparent(frame) or len(frame.format.components) < _COLOURS:
+            return None
+        if MATRICES[kept.matrix] != matrix_and_range(frame)[0]:
+            return None
+        return _Stored(image, kept, frame, self._geometry)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stored:
+    """A `StoredPicture`, converted to 4:2:0 only when it is asked for its planes."""
+
+    image: Image
+    colours: Colours
+    frame: VideoFrame
+    geometry: Geometry
+
+    def planes(self) -> tuple[Plane, Plane, Plane]:
+        """Y, U, V."""
+        frame, geometry = self.frame, self.geometry
+        matrix, full_range = matrix_and_range(frame)
+        size, form = (geometry.scaled_width, geometry.scaled_height), PIXEL_FORMATS[self.colours.bits]
+        if full_range or (frame.width, frame.height) != size or frame.format.name != form:
+            frame = frame.reformat(
+                *size,
+                format=form,
+                src_colorspace=matrix,
+                dst_colorspace=matrix,
+                interpolation=_SHOWING,
+                src_color_range=ColorRange.JPEG if full_range else ColorRange.MPEG,
+                dst_color_range=ColorRange.MPEG,
+            )
+        luma, blue, red = (geometry.upright(plane) for plane in _planes(frame))
+        return luma, blue, red
+
+
+def _planes(frame: VideoFrame) -> Iterator[Plane]:
+    """Views of a frame's planes; they keep its memory."""
+    for plane in frame.planes:
+        values = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
+        depth = frame.format.components[0].bits
+        whole = values if depth <= _EIGHT else values.view("<u2")
+        yield whole[:, : plane.width]
 
 
 def _interleaved(planar: VideoFrame) -> Image:
     """The planes G, B, R and, if any, alpha of a picture -> [H, W, 3] RGB on black."""
-    green, blue, red, *alpha = (
-        np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
-        for plane in planar.planes
-    )
+    green, blue, red, *alpha = _planes(planar)
     shown = [red, green, blue]
     if alpha and (alpha[0] != _OPAQUE).any():
         shown = [
@@ -118,58 +162,97 @@ def _interleaved(planar: VideoFrame) -> Image:
 
 
 class PictureEncoder:
-    """RGB -> yuv420p of even size, in the colours of its size, or BT.2020 with what `wide` says.
+    """RGB -> 4:2:0 of even size and limited range, in the given colours or the usual ones of its height.
 
-    `matrix_number`, `primaries` and `transfer` are what the file has to be tagged with (ITU-T H.273).
+    `colours` are what the file has to be tagged with, `pixel_format` is the library's name for the frames.
     """
 
-    def __init__(self, height: int, wide: WideColours | None = None) -> None:
-        large = height + height % 2 > _LARGEST_601_HEIGHT
-        standard = _BT709 if large else _SMPTE170M
-        self.matrix_number = standard if wide is None else _BT2020
-        self.primaries, self.transfer = wide or (standard, standard)
-        self._matrix = _MATRICES[self.matrix_number]
+    def __init__(self, height: int, colours: Colours | None = None) -> None:
+        self.colours = colours or usual_colours(height)
+        self.pixel_format = PIXEL_FORMATS[self.colours.bits]
+        self._matrix = MATRICES[self.colours.matrix]
         self._reformatter = VideoReformatter()
 
-    def encode(self, image: Image) -> VideoFrame:
-        """uint8 [H, W, 3] RGB -> a frame of its own memory."""
+    def encode(self, frame: Frame) -> VideoFrame:
+        """A picture in a frame of its own memory.
+
+        Where a frame says what its picture was made of, pixels that are unchanged become exactly that. The
+        others are converted; what RGB of 8 bits could not say of what was there before, at most `_FINER` grey
+        levels, stays.
+        """
+        stored = frame.stored
+        if stored is None or stored.colours != self.colours or stored.image.shape != frame.image.shape:
+            return self._converted(frame.image)
+        height, width = frame.image.shape[:2]
+        written = VideoFrame(width, height, self.pixel_format)
+        planes = list(_planes(written))
+        for plane, unchanged in zip(planes, stored.planes(), strict=True):
+            plane[:] = unchanged
+        region = _changed(frame.image, stored.image)
+        if region is not None:
+            rows, columns = region
+            limit, top = _FINER << (self.colours.bits - _EIGHT), (1 << self.colours.bits) - 1
+            new, old = (
+                _planes(self._converted(image[rows, columns])) for image in (frame.image, stored.image)
+            )
+            for plane, after, before, scale in zip(planes, new, old, (1, 2, 2), strict=True):
+                part = plane[_slice(rows, scale), _slice(columns, scale)]
+                finer = np.clip(part.astype(np.int32) - before, -limit, limit)
+                part[:] = np.where(after == before, part, np.clip(after + finer, 0, top))
+        return written
+
+    def _converted(self, image: Image) -> VideoFrame:
+        """uint8 [H, W, 3] RGB, all of it converted; an odd size gets its last row or column twice."""
         height, width = image.shape[:2]
         if height % 2 or width % 2:
             image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
-        return self._reformatter.reformat(
-            frame,
-            format="yuv420p",
+        bits = self.colours.bits
+        whole = self._reformatter.reformat(
+            VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24"),
+            format=_FULL_CHROMA[bits],
             src_colorspace=self._matrix,
             dst_colorspace=self._matrix,
             interpolation=_STORING,
             src_color_range=ColorRange.JPEG,
             dst_color_range=ColorRange.MPEG,
         )
+        written = VideoFrame(whole.width, whole.height, self.pixel_format)
+        luma, *chroma = _planes(whole)
+        place, *places = _planes(written)
+        place[:] = luma
+        for place, plane in zip(places, chroma, strict=True):
+            place[:] = _halved(plane, top=(1 << bits) - 1)
+        return written
 
 
-def wide_colours(frame: VideoFrame) -> WideColours | None:
-    """Primaries and transfer of a frame of BT.2020, PQ or HLG."""
-    primaries, transfer = int(frame.color_primaries), int(frame.color_trc)
-    if primaries != _BT2020 and transfer not in _BT2020_TRANSFERS:
+def _halved(plane: Plane, *, top: int) -> NDArray[np.int32]:
+    """Chroma of every pixel [H, W] -> of 2 x 2 pixels, [H / 2, W / 2].
+
+    H.264 and HEVC, unless they say otherwise, place it between two rows and on the left one of two columns.
+    Across, this is the half-band filter (-1, 0, 9, 16, 9, 0, -1) / 32.
+    """
+    rows = plane[::2].astype(np.int32) + plane[1::2]
+    padded = np.pad(rows, ((0, 0), (3, 3)), mode="edge")
+    far, near, middle, right, farther = (padded[:, first::2][:, : plane.shape[1] // 2] for first in _TAPS)
+    halved: NDArray[np.int32] = (16 * middle + 9 * (near + right) - far - farther + 32) >> 6
+    return halved.clip(0, top)
+
+
+def _changed(image: Image, before: Image) -> tuple[slice, slice] | None:
+    """Rows and columns, on even borders, outside of which two pictures of one size are stored alike."""
+    if image is before:
         return None
-    return primaries, transfer
+    difference = cv2.absdiff(image, before).reshape(len(image), -1)
+    rows = np.flatnonzero(difference.any(axis=1))
+    if not len(rows):
+        return None
+    band = slice(rows[0] // 2 * 2, rows[-1] // 2 * 2 + 2)
+    columns = np.flatnonzero(difference[band].any(axis=0)) // image.shape[2]
+    return band, slice(max(0, columns[0] // 2 * 2 - _REACH), columns[-1] // 2 * 2 + 2 + _REACH)
 
 
-def is_transparent(frame: VideoFrame) -> bool:
-    """Whether its pixels may be transparent."""
-    return frame.format.has_palette or any(part.is_alpha for part in frame.format.components)
-
-
-def colours(frame: VideoFrame) -> tuple[Colorspace, bool]:
-    """The matrix of a frame and whether its values use the full range."""
-    default = Colorspace.ITU709 if frame.height > _LARGEST_601_HEIGHT else Colorspace.ITU601
-    matrix = _MATRICES.get(int(frame.colorspace), default)
-    declared = int(frame.color_range)
-    if declared in (ColorRange.MPEG, ColorRange.JPEG):
-        return matrix, declared == ColorRange.JPEG
-    name = frame.format.name
-    return matrix, frame.format.is_rgb or name.startswith(("yuvj", "gray", "pal8", "mono", "ya"))
+def _slice(whole: slice, scale: int) -> slice:
+    return slice(whole.start // scale, whole.stop // scale)
 
 
 def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:

@@ -23,7 +23,8 @@ from av.video.stream import VideoStream
 
 from lipsync_cli.errors import MediaError
 from lipsync_cli.interfaces import AudioInfo, VideoInfo
-from lipsync_cli.media.picture import Geometry, wide_colours
+from lipsync_cli.media.colours import bits_of, kept_colours
+from lipsync_cli.media.picture import Geometry
 
 StreamT = TypeVar("StreamT", bound=Stream)
 
@@ -65,7 +66,8 @@ def probe_video(path: Path) -> VideoInfo:
         duration=float(delay + length),
         n_frames=declared or max(1, round(length * rate)),
         codec=codec,
-        wide=wide_colours(first),
+        colours=kept_colours(first),
+        bits=bits_of(first),
     )
 
 

@@ -66,7 +66,8 @@ class VideoReader:
             for index, picture in enumerate(self._decode(container, stream)):
                 if decoder is None:
                     decoder = PictureDecoder(Geometry.of(picture, stream.sample_aspect_ratio))
-                yield Frame(index, clock.time(picture), decoder.decode(picture))
+                image = decoder.decode(picture)
+                yield Frame(index, clock.time(picture), image, decoder.stored(picture, image))
 
     def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
         n_decoded = failures = 0

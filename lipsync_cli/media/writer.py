@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 
 from lipsync_cli.device import has_avx512
 from lipsync_cli.errors import MediaError, SettingsError
-from lipsync_cli.interfaces import Frame, WideColours
+from lipsync_cli.interfaces import Colours, Frame
 from lipsync_cli.media.mix import Sound
 from lipsync_cli.media.muxer import Muxer, named_errors
 from lipsync_cli.media.picture import PictureEncoder
@@ -98,8 +98,10 @@ class VideoWriter:
     rate, constant or variable, is kept. Time 0 of the frames is time 0 of the speech, which is cut at the end
     of the last frame, or filled up with silence to there. Sound is read and muxed as the frames come.
 
-    Pictures are written as yuv420p, limited range, BT.709 above 576 lines and BT.601 (SMPTE 170M) up to
-    there, and tagged so. That format needs even sizes: an odd size gets its last row or column twice.
+    Pictures are written as 4:2:0, limited range, in the given colours or, without such, in 8 bits of BT.709
+    above 576 lines and of BT.601 (SMPTE 170M) up to there, and tagged so. What a frame has unchanged of its
+    `stored` picture is not converted at all. That format needs even sizes: an odd size gets its last row or
+    column twice.
 
     The file is written as `.NAME.part.mp4` beside `path` and renamed on a clean exit; on any error it is
     removed, and a file that was there before stays as it was.
@@ -117,8 +119,7 @@ class VideoWriter:
         codec: `h264` or `hevc`.
         comment: written into the file's comment tag.
         called: what errors call the file, where it is only a part of that one.
-        wide: primaries and transfer of BT.2020 pictures, as in `VideoInfo`: they are then written, in 8 bits,
-            by the matrix of BT.2020.
+        colours: of the pictures, as in `VideoInfo`, and the bits that are written; else those of their size.
 
     Raises:
         MediaError: as `check_output`, or the speech has no sound; later: the disk is full or the like.
@@ -138,7 +139,7 @@ class VideoWriter:
         codec: str = "h264",
         comment: str | None = None,
         called: Path | None = None,
-        wide: WideColours | None = None,
+        colours: Colours | None = None,
     ) -> None:
         check_output(path, codec)
         check_quality(crf, preset)
@@ -152,7 +153,7 @@ class VideoWriter:
         self._held: VideoFrame | None = None
         self._durations: dict[int, int] = {}
         self._n_written = 0
-        self._picture = PictureEncoder(height, wide)
+        self._picture = PictureEncoder(height, colours)
 
     def __enter__(self) -> Self:
         try:
@@ -173,7 +174,7 @@ class VideoWriter:
         tick = tick_of(frame, self._shape, self._ticks, latest=latest)
         with self._named_errors():
             self._release(tick)
-            self._held = self._picture.encode(frame.image)
+            self._held = self._picture.encode(frame)
             self._held.pts, self._held.time_base = tick, Fraction(1, self._ticks)
 
     def __exit__(
@@ -200,9 +201,10 @@ class VideoWriter:
         context = stream.codec_context
         context.time_base = Fraction(1, self._ticks)
         context.height, context.width = (side + side % 2 for side in self._shape[:2])
-        context.pix_fmt = "yuv420p"
-        context.colorspace = self._picture.matrix_number
-        context.color_primaries, context.color_trc = self._picture.primaries, self._picture.transfer
+        context.pix_fmt = self._picture.pixel_format
+        colours = self._picture.colours
+        context.colorspace = colours.matrix
+        context.color_primaries, context.color_trc = colours.primaries, colours.transfer
         context.color_range = int(ColorRange.MPEG)
         if self._codec == "hevc":
             context.codec_tag = "hvc1"  # the only one that Apple's players take

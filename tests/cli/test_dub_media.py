@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,9 +14,10 @@ import av
 import numpy as np
 import pytest
 import soundfile
+from numpy.typing import NDArray
 
 from lipsync_cli.cli import app
-from lipsync_cli.interfaces import Box, Frame
+from lipsync_cli.interfaces import Box, Colours, Frame
 from lipsync_cli.media.audio import load_waveform
 from lipsync_cli.media.camera import CameraMove
 from lipsync_cli.media.reader import VideoReader
@@ -56,7 +59,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def film(path: Path, weights: Path, times: list[float], rate: Fraction) -> Path:
+def film(
+    path: Path, weights: Path, times: list[float], rate: Fraction, colours: Colours | None = None
+) -> Path:
     picture = next(iter(VideoReader(weights / "demo" / "portrait.jpg"))).image
     move = CameraMove(
         picture,
@@ -67,7 +72,8 @@ def film(path: Path, weights: Path, times: list[float], rate: Fraction) -> Path:
         n_frames=len(times),
         rate=rate,
     )
-    with VideoWriter(path, width=SIZE, height=SIZE, rate=rate, speech=None, crf=4, preset="veryfast") as sink:
+    settings = {"rate": rate, "speech": None, "crf": 4, "preset": "veryfast", "colours": colours}
+    with VideoWriter(path, width=SIZE, height=SIZE, **settings) as sink:
         for index, frame in enumerate(move):
             frame.image[:CORNER, :CORNER] = 235 if index == FLASH else 20
             sink.write(Frame(index, times[index], frame.image))
@@ -138,6 +144,64 @@ def test_outside_of_the_face_pixels_stay_as_they_were(
     assert len(list(VideoReader(output))) == 17
     assert psnr(video, output) > psnr(video, encoded) - 1  # no more is lost than by encoding alone
     assert psnr(video, output) > 40
+
+
+@pytest.mark.parametrize("backend", ["pyav", "ffmpeg"])
+def test_a_lossless_dub_changes_nothing_outside_of_the_face(
+    backend: str, model: Path, tmp_path: Path, weights_folder: Path
+) -> None:
+    if backend == "ffmpeg" and shutil.which("ffmpeg") is None:
+        pytest.skip("there is no ffmpeg program on this machine")
+    video = film(tmp_path / "in.mp4", weights_folder, STEADY["25"][:20], Fraction(25))
+    speech = clicking(tmp_path / "speech.wav", 0.3)
+    output = tmp_path / "out.mp4"
+    dub(video, speech, "-o", output, "--model", model, "--crf", 0, "--backend", backend)
+    before, after = stored(video)[:17], stored(output)
+    assert np.array_equal(before[:, :60], after[:, :60])
+    assert (before[:, 80:160] != after[:, 80:160]).any(axis=(1, 2)).all()  # each mouth is another
+
+
+@pytest.mark.parametrize("backend", ["pyav", "ffmpeg"])
+@pytest.mark.parametrize(
+    ("flags", "bits"),
+    [((), 8), (("--codec", "hevc"), 10), (("--bits", "10"), 10), (("--codec", "hevc", "--bits", "8"), 8)],
+)
+def test_video_of_10_bits_stays_so_in_hevc_and_where_it_is_asked_for(
+    flags: tuple[str, ...],
+    bits: int,
+    backend: str,
+    model: Path,
+    tmp_path: Path,
+    weights_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if backend == "ffmpeg" and shutil.which("ffmpeg") is None:
+        pytest.skip("there is no ffmpeg program on this machine")
+    colours = Colours(9, 9, 18, 10)
+    video = film(tmp_path / "in.mp4", weights_folder, STEADY["25"][:20], Fraction(25), colours)
+    speech = clicking(tmp_path / "speech.wav", 0.3)
+    output, report = tmp_path / "out.mp4", tmp_path / "report.json"
+    files = (video, speech, "-o", output, "--model", model, "--report", report)
+    dub(*files, "--crf", 4, "--preset", "ultrafast", "--backend", backend, *flags)
+    told = json.loads(report.read_text())
+    assert (told["source_bits"], told["bits"]) == (10, bits)
+    assert ("8 bits a colour written of 10" in capsys.readouterr().out) == (bits == 8)
+    info = VideoReader(output).info
+    assert (info.bits, info.colours) == (bits, replace(colours, bits=bits))
+    before, after = stored(video)[:17], stored(output)
+    change = np.abs(before[:, 4:36] / 4 - after[:, 4:36] / (4 if bits == 10 else 1)).mean()
+    assert change < 0.8  # grey levels of 8 bits; encoding takes some
+
+
+def stored(path: Path) -> NDArray[np.int64]:
+    """[N, H, W] luma as it lies in the file."""
+    with av.open(str(path)) as container:
+        found = []
+        for frame in container.decode(video=0):
+            plane, kind = frame.planes[0], np.uint16 if "10" in frame.format.name else np.uint8
+            values = np.frombuffer(memoryview(plane), kind).reshape(plane.height, -1)
+            found.append(values[:, : plane.width].astype(np.int64))
+    return np.stack(found)
 
 
 def psnr(source: Path, other: Path) -> float:

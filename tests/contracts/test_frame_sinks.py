@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from lipsync_cli.errors import MediaError
-from lipsync_cli.interfaces import Frame, FrameSink
+from lipsync_cli.interfaces import Colours, Frame, FrameSink
 from lipsync_cli.media.ffmpeg_writer import FfmpegWriter
 from lipsync_cli.media.writer import VideoWriter
 
@@ -76,6 +76,43 @@ def test_frames_arrive_in_order_at_their_times(open_sink: Callable[..., FrameSin
     times, luma = decoded(target)
     np.testing.assert_allclose(times, [float(index / RATE) for index in range(20)], atol=1e-6)
     np.testing.assert_allclose(luma, [16 + 219 / 255 * 10 * index for index in range(20)], atol=3)
+
+
+class Kept:
+    """A `StoredPicture` whose chroma no 8-bit RGB picture could be the source of."""
+
+    def __init__(self, bits: int) -> None:
+        rng = np.random.default_rng(bits)
+        self.image = np.full((48, 64, 3), 100, np.uint8)
+        self.colours = Colours(6, 6, 6, bits)
+        kind, step = (np.uint8, 1) if bits == 8 else (np.uint16, 4)
+        luma = np.tile(np.arange(64) * 3 * step + 20 * step + (1 if bits > 8 else 0), (48, 1))
+        chroma = rng.integers(118 * step, 138 * step, (24, 1)) * np.ones((1, 32))
+        self.stored = luma.astype(kind), chroma.astype(kind), chroma[::-1].astype(kind)
+
+    def planes(self) -> tuple[Any, Any, Any]:
+        return self.stored
+
+
+@pytest.mark.parametrize("bits", [8, 10])
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
+def test_what_is_unchanged_of_a_stored_picture_is_written_as_it_was_in_all_its_bits(
+    open_sink: Callable[..., FrameSink], target: Path, codec: str, bits: int
+) -> None:
+    kept = Kept(bits)
+    settings = {"codec": codec, "colours": kept.colours, "crf": 1}
+    with open_sink(target, width=64, height=48, rate=RATE, speech=None, **settings) as sink:
+        for index in range(3):
+            sink.write(Frame(index, float(index / RATE), kept.image, kept))
+    with av.open(str(target)) as container:
+        context = container.streams.video[0].codec_context
+        assert context.pix_fmt == ("yuv420p" if bits == 8 else "yuv420p10le")
+        assert (context.colorspace, context.color_primaries, context.color_trc) == (6, 6, 6)
+        for found in container.decode(video=0):
+            for plane, stored in zip(found.planes, kept.stored, strict=True):
+                values = np.frombuffer(memoryview(plane), stored.dtype).reshape(plane.height, -1)
+                difference = values[:, : plane.width].astype(int) - stored
+                assert np.abs(difference).mean() < 0.6  # of 255 or of 1023
 
 
 def test_variable_rates_are_kept(open_sink: Callable[..., FrameSink], target: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ REPORT = DubReport(
     precision="fp32",
     width=640,
     height=360,
+    bits=8,
+    source_bits=8,
     seconds=14.21,
     frames_per_second=35.2,
     peak_memory_mb=None,
@@ -50,3 +53,8 @@ def test_a_batch_of_no_frames_is_refused() -> None:
 def test_a_silent_lip_generator_of_ones_own_goes_with_a_model_of_ones_own(model: str) -> None:
     with pytest.raises(SettingsError, match="--silent-lip goes with --model FILE"):
         DubSettings(model=model, silent_lip=Path("gs.safetensors"))
+
+
+def test_the_summary_says_where_colours_were_made_coarser() -> None:
+    assert "bits" not in REPORT.summary()
+    assert ", 8 bits a colour written of 10, took " in replace(REPORT, source_bits=10).summary()

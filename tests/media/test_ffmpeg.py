@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from lipsync_cli.errors import MediaError, SettingsError
-from lipsync_cli.interfaces import Frame
+from lipsync_cli.interfaces import Colours, Frame
 from lipsync_cli.media import ffmpeg_program
 from lipsync_cli.media.ffmpeg_reader import FfmpegReader
 from lipsync_cli.media.ffmpeg_writer import FfmpegWriter, encoder_options
@@ -186,12 +187,13 @@ def test_pictures_of_bt_2020_and_hlg_stay_so_and_are_tagged_so(
         container.mux(stream.encode(None))
     make = VideoWriter if backend == "pyav" else FfmpegWriter
     source = VideoReader(clip) if backend == "pyav" else FfmpegReader(clip)
-    assert source.info.wide == (9, 18)
+    assert (source.info.colours.primaries, source.info.colours.transfer) == (9, 18)
     out = tmp_path / "out.mp4"
-    with make(out, width=64, height=48, rate=RATE, speech=None, crf=4, wide=source.info.wide) as sink:
+    kept = replace(source.info.colours, bits=8)
+    with make(out, width=64, height=48, rate=RATE, speech=None, crf=4, colours=kept) as sink:
         for one in source:
             np.testing.assert_allclose(one.image.reshape(-1, 3).mean(axis=0), (200, 90, 60), atol=2)
             sink.write(one)
-    assert VideoReader(out).info.wide == (9, 18)
+    assert VideoReader(out).info.colours == Colours(9, 9, 18)
     (again,) = VideoReader(out)
     np.testing.assert_allclose(again.image.reshape(-1, 3).mean(axis=0), (200, 90, 60), atol=3)
