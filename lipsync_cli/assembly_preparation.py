@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
+from lipsync_cli.data.check import CacheFigures, ClipFigures, gather, look_at_clips
+from lipsync_cli.data.check_plots import draw_plots
+from lipsync_cli.data.check_report import as_json
 from lipsync_cli.data.corpora.choose import CorpusName, list_corpus
 from lipsync_cli.data.cut import Tools
 from lipsync_cli.data.layout import FRAMES_PER_SECOND, CacheSettings, ClipArrays
 from lipsync_cli.data.prepare import Outcome, prepare
+from lipsync_cli.data.verdict import Verdict
+from lipsync_cli.data.verdicts import is_useless, judge
 from lipsync_cli.errors import WeightsError
 from lipsync_cli.evaluation.sync import sync_curve
 from lipsync_cli.faces.detector import FullRangeDetector
@@ -105,3 +110,31 @@ def _offset_by(path: Path) -> Callable[[ClipArrays], tuple[int, float]]:
         return curve.best.frames, curve.best.confidence
 
     return measure
+
+
+@dataclass(frozen=True)
+class CheckOutcome:
+    """What `lipsync data check` tells."""
+
+    found: CacheFigures
+    verdicts: Sequence[Verdict]
+    values: dict[str, Any]
+    """All of it, for JSON."""
+    is_useless: bool
+
+
+def start_check(cache: Path) -> tuple[int, Iterator[ClipFigures]]:
+    """How many clips a cache has, and the figures of each as it is read (`data.check`)."""
+    return look_at_clips(cache)
+
+
+def conclude_check(cache: Path, figures: Sequence[ClipFigures], kept_out: Sequence[Path]) -> CheckOutcome:
+    """The verdicts on a cache; errors as `data.check.gather`."""
+    found = gather(cache, figures, kept_out)
+    verdicts = judge(found)
+    return CheckOutcome(found, verdicts, as_json(found, verdicts), is_useless(found))
+
+
+def draw_check(outcome: CheckOutcome) -> dict[str, bytes]:
+    """Name of the file -> PNG."""
+    return draw_plots(outcome.found)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import signal
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lipsync_cli.data.layout import CacheSettings, Clip, ClipArrays, clip_path, start_cache, write_clip
+from lipsync_cli.data.layout import (
+    CacheSettings,
+    Clip,
+    ClipArrays,
+    ClipFacts,
+    clip_path,
+    start_cache,
+    write_clip,
+)
 from lipsync_cli.faces.landmarks import SCHEMES
 from lipsync_cli.interfaces import Box
 from lipsync_cli.media.audio import load_waveform
@@ -60,9 +69,18 @@ class DrawnCorpus:
         self.image_size = image_size
         start_cache(folder, CacheSettings(image_size=image_size))
 
-    def add(self, speaker: str, name: str, n_frames: int = N_FRAMES) -> Clip:
+    def add(
+        self,
+        speaker: str,
+        name: str,
+        n_frames: int = N_FRAMES,
+        facts: ClipFacts | None = None,
+        **changed: Any,
+    ) -> Clip:
+        """changed: arrays that take the place of the drawn ones."""
         path = clip_path(self.folder, speaker, name)
-        write_clip(path, self.arrays(zlib.crc32(f"{speaker}/{name}".encode()), n_frames))
+        arrays = self.arrays(zlib.crc32(f"{speaker}/{name}".encode()), n_frames)
+        write_clip(path, replace(arrays, **changed), facts)
         return Clip(path)
 
     def arrays(self, seed: int, n_frames: int) -> ClipArrays:

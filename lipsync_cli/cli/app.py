@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 import typer
 
 import lipsync_cli
-from lipsync_cli.cli import console, curves, demo, dub, evaluate, prepare, train, weights
+from lipsync_cli.cli import console, curves, data, demo, dub, evaluate, prepare, train, weights
 from lipsync_cli.errors import LipsyncError
 
-_COMMANDS = (dub, demo, evaluate, prepare, train, curves, weights)
+_COMMANDS = (dub, demo, evaluate, prepare, data, train, curves, weights)
 """Modules with `register(app)`, in the order of the help; none imports torch before it runs."""
 
 _INTERRUPTED = 130

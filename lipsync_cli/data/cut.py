@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipsync_cli.data.corpora.source import SourceClip
-from lipsync_cli.data.layout import FRAMES_PER_SECOND, CacheSettings, ClipArrays
+from lipsync_cli.data.layout import FRAMES_PER_SECOND, CacheSettings, ClipArrays, ClipFacts
 from lipsync_cli.errors import DataError
 from lipsync_cli.faces.crop import crop_face, points_in_crop
-from lipsync_cli.faces.landmarks import opening, yaw
+from lipsync_cli.faces.landmarks import opening, roll, yaw
 from lipsync_cli.faces.track import FaceTracker, Observation, build_track
 from lipsync_cli.interfaces import (
     Box,
@@ -45,22 +45,6 @@ class Tools:
     """(log mel [T, 32], N frames) -> steps of the speech embedding [N + 9, 384]."""
     offset: Callable[[ClipArrays], tuple[int, float]] | None = None
     """AV offset of a clip in frames (picture at t matches sound at t + offset) and its confidence."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipFacts:
-    """What is worth knowing of a prepared clip besides its arrays."""
-
-    rate: float
-    """Frames a second of the video."""
-    face_width: float
-    """Median pixels of the face's box in the video."""
-    offset: int | None = None
-    """Frames, before any correction: picture at t matches sound at t + offset / 25 s. None: not measured."""
-    confidence: float | None = None
-    """Of the offset: score at the best offset above the median of all."""
-    corrected: bool = False
-    """The sound was moved by the offset."""
 
 
 LARGEST_OFFSET = 12
@@ -97,7 +81,9 @@ def prepare_source(source: SourceClip, tools: Tools, settings: CacheSettings) ->
     crops = _cut(stream, tracked, nearest, settings.image_size)
     arrays = _assemble(crops, tracked, nearest, sound, tools)
     facts = ClipFacts(
-        rate=float(stream.info.rate), face_width=float(np.median(tracked.boxes[:, 2] - tracked.boxes[:, 0]))
+        rate=float(stream.info.rate),
+        face_width=float(np.median(tracked.boxes[:, 2] - tracked.boxes[:, 0])),
+        roll=math.degrees(float(np.median([roll(face) for face in tracked.landmarks]))),
     )
     if settings.offsets == "off" or tools.offset is None or len(nearest) < FEWEST_FOR_OFFSET:
         return arrays, facts

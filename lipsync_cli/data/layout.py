@@ -26,6 +26,7 @@ FRAMES_PER_SECOND = 25
 STEPS_PER_WINDOW = 10
 """Steps of the speech embedding that a generator hears around a frame."""
 _PART = ".part"
+_FACTS = "facts"  # in the metadata of a clip's file, as JSON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,24 @@ class ClipArrays:
     """[N + 9, 384] steps of the speech embedding: frame i hears steps i to i + 9."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipFacts:
+    """What is worth knowing of a prepared clip besides its arrays."""
+
+    rate: float
+    """Frames a second of the video."""
+    face_width: float
+    """Median pixels of the face's box in the video."""
+    roll: float | None = None
+    """Median degrees by which the head is tilted in the video, clockwise. None: by an older version."""
+    offset: int | None = None
+    """Frames, before any correction: picture at t matches sound at t + offset / 25 s. None: not measured."""
+    confidence: float | None = None
+    """Of the offset: score at the best offset above the median of all."""
+    corrected: bool = False
+    """The sound was moved by the offset."""
+
+
 class Clip:
     """One clip of a cache, read from disk as it is asked for."""
 
@@ -84,6 +103,16 @@ class Clip:
         """[N]"""
         return self.read("openings")
 
+    @property
+    def facts(self) -> ClipFacts | None:
+        """What the preparation noted of it; None in a cache of an older version. Raises as `read`."""
+        try:
+            with safe_open(self.path, framework="np") as file:
+                noted = (file.metadata() or {}).get(_FACTS)
+            return None if noted is None else from_mapping(ClipFacts, json.loads(noted), str(self.path))
+        except (OSError, SafetensorError, json.JSONDecodeError, SettingsError) as error:
+            raise self._damaged(error) from error
+
     def read(self, name: str) -> NDArray[np.float32]:
         """A whole array of `ClipArrays`. Raises DataError when the file is damaged."""
         try:
@@ -91,16 +120,19 @@ class Clip:
                 array: NDArray[np.float32] = file.get_tensor(name)
                 return array
         except (OSError, SafetensorError) as error:
-            raise DataError(f"{self.path}: damaged clip ({error}): delete it and prepare again") from error
+            raise self._damaged(error) from error
 
     def crops(self, indices: list[int]) -> NDArray[np.uint8]:
-        """Crops of some frames, uint8 [len(indices), S, S, 3]."""
+        """Crops of some frames, uint8 [len(indices), S, S, 3]. Raises as `read`."""
         try:
             with safe_open(self.path, framework="np") as file:
                 rows = file.get_slice("crops")
                 return np.stack([rows[index] for index in indices])
         except (OSError, SafetensorError) as error:
-            raise DataError(f"{self.path}: damaged clip ({error}): delete it and prepare again") from error
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> DataError:
+        return DataError(f"{self.path}: damaged clip ({error}): delete it and prepare again")
 
 
 def clip_path(cache: Path, speaker: str, name: str) -> Path:
@@ -108,13 +140,14 @@ def clip_path(cache: Path, speaker: str, name: str) -> Path:
     return cache / "clips" / speaker / f"{name}.safetensors"
 
 
-def write_clip(path: Path, arrays: ClipArrays) -> None:
+def write_clip(path: Path, arrays: ClipArrays, facts: ClipFacts | None = None) -> None:
     """Write under a temporary name, then rename: a clip is there whole or not at all. Raises DataError."""
     tensors = {name: np.ascontiguousarray(getattr(arrays, name)) for name in ClipArrays.__dataclass_fields__}
+    metadata = None if facts is None else {_FACTS: json.dumps(to_mapping(facts))}
     part = path.with_name(f".{path.name}{_PART}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(save(tensors))
+        part.write_bytes(save(tensors, metadata))
         part.replace(path)
     except OSError as error:
         with suppress(OSError):

@@ -5,7 +5,6 @@ Each clip on its own, in worker processes, written at once: a run that was stopp
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -18,13 +17,17 @@ import cv2
 import torch
 
 from lipsync_cli.data.corpora.source import SourceClip
-from lipsync_cli.data.cut import ClipFacts, Tools, prepare_source
-from lipsync_cli.data.layout import CacheSettings, clip_path, remove_parts, start_cache, write_clip
+from lipsync_cli.data.cut import Tools, prepare_source
+from lipsync_cli.data.layout import (
+    CacheSettings,
+    ClipFacts,
+    clip_path,
+    remove_parts,
+    start_cache,
+    write_clip,
+)
+from lipsync_cli.data.log import LOG, FileState, end_last_line, note, read_log, state_of
 from lipsync_cli.errors import DataError, LipsyncError
-from lipsync_cli.settings import to_mapping
-
-LOG = "log.jsonl"
-"""One line for each clip: what became of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +60,11 @@ def prepare(
     Raises DataError when the cache cannot be written or was made with other settings.
     """
     start_cache(cache, settings)
+    end_last_line(cache / LOG)
     remembered = _left_out_before(cache / LOG)
     todo = []
     for source in sources:
-        reason = remembered.get((_state_of(source.path), source.name))
+        reason = remembered.get((state_of(source.path), source.name))
         if clip_path(cache, source.speaker, source.name).is_file():
             yield Outcome(source, 0, "")
         elif reason:
@@ -68,62 +72,19 @@ def prepare(
         else:
             todo.append(source)
     for outcome in _run(todo, cache, make_tools, settings, workers):
-        _note(cache / LOG, outcome)
+        note(
+            cache / LOG,
+            outcome.source,
+            n_frames=outcome.n_frames,
+            left_out=outcome.reason,
+            facts=outcome.facts,
+        )
         yield outcome
 
 
-@dataclass(frozen=True, slots=True)
-class _FileState:
-    """Changes whenever the file does."""
-
-    path: str
-    size: int
-    modified: int
-
-
-def _state_of(path: Path) -> _FileState:
-    try:
-        state = path.stat()
-    except OSError:
-        return _FileState(str(path.resolve()), -1, -1)
-    return _FileState(str(path.resolve()), state.st_size, state.st_mtime_ns)
-
-
-def _note(log: Path, outcome: Outcome) -> None:
-    state = _state_of(outcome.source.path)
-    line = {
-        "path": state.path,
-        "frames": outcome.n_frames,
-        "left_out": outcome.reason,
-        "size": state.size,
-        "modified": state.modified,
-        "speaker": outcome.source.speaker,
-        "name": outcome.source.name,
-        "facts": None if outcome.facts is None else to_mapping(outcome.facts),
-    }
-    try:
-        with log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
-    except OSError as error:
-        raise DataError(f"{log}: cannot write the log: {error.strerror}") from error
-
-
-def _left_out_before(log: Path) -> Mapping[tuple[_FileState, str], str]:
+def _left_out_before(log: Path) -> Mapping[tuple[FileState, str], str]:
     """File and name of the clip -> reason, of those that earlier runs left out."""
-    found: dict[tuple[_FileState, str], str] = {}
-    try:
-        lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
-    except OSError as error:
-        raise DataError(f"{log}: cannot read the log: {error.strerror}") from error
-    for line in lines:
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue  # the last line of a run that was killed
-        state = _FileState(entry["path"], entry.get("size", -1), entry.get("modified", -1))
-        if state.size >= 0:
-            found[state, entry.get("name", Path(entry["path"]).stem)] = entry["left_out"]
-    return found
+    return {(entry.file, entry.name): entry.left_out for entry in read_log(log) if entry.file.size >= 0}
 
 
 _worker_tools: Tools | None = None
@@ -151,7 +112,7 @@ def _prepared(source: SourceClip, tools: Tools, cache: Path, settings: CacheSett
         arrays, facts = prepare_source(source, tools, settings)
     except LipsyncError as error:
         return Outcome(source, 0, str(error))
-    write_clip(clip_path(cache, source.speaker, source.name), arrays)
+    write_clip(clip_path(cache, source.speaker, source.name), arrays, facts)
     return Outcome(source, len(arrays.openings), "", facts)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipsync_cli.interfaces import Speech, Waveform
+from lipsync_cli.speech.mel import SILENCE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +29,10 @@ _SHARE = 0.4  # ... or this share of the way up from the quietest to the loudest
 _LEAST_RANGE = 12.0  # dB between quiet and loud, else everything is one level
 _LONG_BEFORE = -1000.0  # seconds: before any speech there is silence
 _FLOOR = -60.0  # dB of full scale: sound that never gets louder is silence
+_COLUMNS = 80  # of the mel in a second
+_MEL_DECIBELS = 12.5  # dB in a unit of the mel
+_OVER_FLOOR = 6.0  # dB
+_SMOOTH_COLUMNS = 5
 
 Spans = list[tuple[float, float]]
 
@@ -42,14 +47,35 @@ def pauses(waveform: Waveform) -> Spans:
     levels = _levels(waveform)
     if len(levels) == 0:
         return []
-    quiet, loud = (float(value) for value in np.percentile(levels, [5, 95]))
-    if loud < _FLOOR:
+    if np.percentile(levels, 95) < _FLOOR:
         return [(0.0, waveform.duration)]
-    if loud - quiet < _LEAST_RANGE:
-        return []
-    threshold = max(loud - _DROP, quiet + _SHARE * (loud - quiet))
-    spans = _spans(levels < threshold)
+    spans = _spans(_is_quiet(levels))
     return [(start + MARGIN, end - MARGIN) for start, end in spans if end - start >= SHORTEST]
+
+
+def silent_share(mel: NDArray[np.float32]) -> float:
+    """Share of a mel [80, T] in which nobody speaks, 0 to 1, by the rules of `pauses`.
+
+    Quiet stretches of 0.2 s and more, to their ends. Sound that never rises 6 dB above the mel's floor is
+    silence.
+    """
+    if mel.shape[1] == 0:
+        return 1.0
+    levels = 10 * np.log10(np.mean(np.power(10.0, mel * (_MEL_DECIBELS / 10)), axis=0))
+    levels = _smoothed(levels.astype(np.float64), _SMOOTH_COLUMNS)
+    if np.percentile(levels, 95) < _MEL_DECIBELS * SILENCE + _OVER_FLOOR:
+        return 1.0
+    shortest = SHORTEST * _COLUMNS
+    lengths = np.diff(_edges(_is_quiet(levels)), axis=1)
+    return float(lengths[lengths >= shortest].sum()) / len(levels)
+
+
+def _is_quiet(levels: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which steps of the loudness in dB are a pause of the speech."""
+    quiet, loud = (float(value) for value in np.percentile(levels, [5, 95]))
+    if loud - quiet < _LEAST_RANGE:
+        return np.zeros(len(levels), dtype=np.bool_)
+    return levels < max(loud - _DROP, quiet + _SHARE * (loud - quiet))
 
 
 def within(times: NDArray[np.float64], spans: Spans) -> NDArray[np.bool_]:
@@ -68,14 +94,22 @@ def _levels(waveform: Waveform) -> NDArray[np.float64]:
         return np.zeros(0)
     blocks = waveform.samples[: count * step].reshape(count, step)
     power = np.einsum("ij,ij->i", blocks, blocks, dtype=np.float64) / step
-    padded = np.pad(power, _SMOOTH // 2, mode="edge")
-    smooth = np.convolve(padded, np.full(_SMOOTH, 1 / _SMOOTH), mode="valid")
-    return np.asarray(10 * np.log10(smooth + 1e-12), dtype=np.float64)
+    return np.asarray(10 * np.log10(_smoothed(power, _SMOOTH) + 1e-12), dtype=np.float64)
+
+
+def _smoothed(values: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """Means over n (odd) neighbours."""
+    return np.convolve(np.pad(values, n // 2, mode="edge"), np.full(n, 1 / n), mode="valid")
+
+
+def _edges(is_quiet: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """First step and the one after the last of each quiet stretch: [N, 2]."""
+    changes = np.diff(np.concatenate([[False], is_quiet, [False]]).astype(np.int8))
+    return np.flatnonzero(changes).reshape(-1, 2)
 
 
 def _spans(is_quiet: NDArray[np.bool_]) -> Spans:
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], is_quiet, [False]]).astype(np.int8)))
-    return [(float(a) * _STEP, float(b) * _STEP) for a, b in edges.reshape(-1, 2)]
+    return [(float(a) * _STEP, float(b) * _STEP) for a, b in _edges(is_quiet)]
 
 
 def depth(times: NDArray[np.float64], spans: Spans) -> NDArray[np.float64]:

@@ -110,3 +110,19 @@ def test_what_a_killed_writer_left_is_removed_and_is_no_clip(draw_corpus):
     layout.remove_parts(folder)
     assert not left.exists()
     assert len(open_cache(folder)[1]) == 8
+
+
+def test_facts_are_kept_in_the_clip_and_missed_where_there_are_none(draw_corpus):
+    drawn = draw_corpus()
+    facts = layout.ClipFacts(
+        rate=29.97, face_width=80.5, roll=-3.0, offset=-2, confidence=0.1, corrected=True
+    )
+    assert drawn.add("z", "clip", facts=facts).facts == facts
+    assert drawn.add("z", "clip").facts is None
+
+
+def test_facts_that_are_none_are_damage(draw_corpus):
+    clip = draw_corpus().add("z", "clip", facts=layout.ClipFacts(rate=25.0, face_width=80.0))
+    clip.path.write_bytes(clip.path.read_bytes().replace(b"face_width", b"lace_width"))
+    with pytest.raises(DataError, match=r"damaged clip .*lace_width"):
+        _ = clip.facts

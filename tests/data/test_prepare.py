@@ -10,7 +10,8 @@ import pytest
 from lipsync_cli.assembly_preparation import preparation_tools
 from lipsync_cli.data.corpora.folder import list_clips
 from lipsync_cli.data.layout import CacheSettings, open_cache
-from lipsync_cli.data.prepare import LOG, Outcome, prepare
+from lipsync_cli.data.log import LOG, read_log
+from lipsync_cli.data.prepare import Outcome, prepare
 from lipsync_cli.errors import DataError
 
 SETTINGS = CacheSettings(image_size=32)
@@ -107,3 +108,19 @@ def test_a_log_whose_last_line_was_cut_short_is_read_all_the_same(folder, tmp_pa
     (folder / "eileen" / "good.mp4").unlink()
     (folder / "eileen" / "mute.mp4").unlink()
     assert run(folder, cache)["text.mp4"].reason == "seen"
+
+
+def test_after_a_log_that_was_cut_short_the_next_line_is_whole(filmer, tmp_path):
+    """It used to go on in the half line, and was lost with it."""
+    filmer.film(tmp_path / "films" / "eileen" / "good.mp4")
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / LOG).write_text('{"path": "/x", "fra')
+    run(tmp_path / "films", cache)
+    (entry,) = read_log(cache / LOG)
+    (clip,) = open_cache(cache)[1]
+    assert (entry.speaker, entry.name, entry.left_out) == ("eileen", "good", "")
+    assert entry.facts == clip.facts
+    assert clip.facts is not None
+    assert clip.facts.rate == 25
+    assert abs(clip.facts.roll or 90) < 10

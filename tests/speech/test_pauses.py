@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from lipsync_cli.interfaces import Waveform
-from lipsync_cli.speech.pauses import MARGIN, HushedSpeech, pauses, within
+from lipsync_cli.speech.mel import mel_spectrogram, silent_mel
+from lipsync_cli.speech.pauses import MARGIN, HushedSpeech, pauses, silent_share, within
 
 RATE = 16000
 
@@ -53,3 +54,11 @@ def test_hushed_speech_is_silent_deep_in_pauses_only() -> None:
     heard = HushedSpeech(Times(), [(1.0, 2.0), (4.0, 4.5)]).around([0.9, 1.1, 1.34, 1.5, 1.66, 1.9, 4.25])
     assert [time < 0 for time in heard.tolist()] == [False, False, False, True, False, False, False]
     assert heard[1] == 1.1
+
+
+def test_the_silent_share_of_a_mel_is_that_of_the_pauses_in_its_sound() -> None:
+    speech = _speech((1.0, 0.3), (0.6, 0.001), (1.0, 0.3), (0.1, 0.001), (0.5, 0.3), (0.8, 0.0))
+    assert silent_share(mel_spectrogram(speech)) == pytest.approx(1.4 / 4, abs=0.02)  # 0.1 s is no pause
+    assert silent_share(mel_spectrogram(_speech((2.0, 0.3)))) == 0
+    assert silent_share(mel_spectrogram(_speech((2.0, 0.0)))) == 1
+    assert silent_share(silent_mel(0)) == 1

@@ -1,0 +1,68 @@
+"""`lipsync data`: what is to be known of a cache before days of training are spent on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lipsync_cli.cli import console
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to the program."""
+    group = typer.Typer(help="Look after the caches of `lipsync prepare`.", no_args_is_help=True)
+    group.callback()(_group)
+    group.command()(check)
+    app.add_typer(group, name="data")
+
+
+def _group() -> None:
+    """Keeps `check` a command of its own."""
+
+
+def check(
+    cache: Annotated[Path, typer.Argument(help="A cache of `lipsync prepare`.")],
+    plots: Annotated[Path | None, typer.Option(help="Folder for histograms (PNG).")] = None,
+    json: Annotated[Path | None, typer.Option(help="File for everything that was found.")] = None,
+    kept_out: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A list of clips (SPEAKER/CLIP in each line) or a cache for validation or test: tells which "
+            "speakers are in both. May be repeated."
+        ),
+    ] = None,
+) -> None:
+    """Say what is wrong with a cache: one line for each topic, 'ok', 'warning' or 'problem', and what to do.
+
+    Offsets and their confidence, copies, silence, frame rates, speakers, pose, size of the faces, lengths.
+    Exit code 7 when the cache is useless for training, else 0, whatever the warnings.
+    """
+    from lipsync_cli.assembly_preparation import conclude_check, draw_check, start_check
+    from lipsync_cli.errors import DataError
+    from lipsync_cli.evaluation import report
+
+    if json is not None:
+        report.check_writable(json)
+    if plots is not None:
+        report.check_writable(plots / "overview.png", make_folder=True)
+    n_clips, clips = start_check(cache)
+    figures = []
+    with console.progress("checking", n_clips) as advance:
+        for clip in clips:
+            figures.append(clip)
+            advance(1)
+    outcome = conclude_check(cache, figures, kept_out or [])
+    for verdict in outcome.verdicts:
+        console.result(str(verdict))
+    if json is not None:
+        report.write_json(json, outcome.values)
+    if plots is not None:
+        for name, picture in draw_check(outcome).items():
+            report.write_bytes(plots / name, picture)
+        console.result(f"plots: {plots / 'overview.png'} and one for each figure")
+    if outcome.is_useless:
+        raise DataError(
+            f"{cache} is useless for training: {outcome.verdicts[0].found}; see what is said above"
+        )
