@@ -133,6 +133,28 @@ def corpus_pairs(  # noqa: PLR0913 - each is a choice of the user
     return pairs_of(chosen, work, shuffled=is_shuffled, real=is_real, own_offset=own_offset), left_out
 
 
+_TRAINED_ON = frozenset({"s1", "s3", "s4", "s16", "s20", "s22", "s26", "s32", "s34"})
+_CHOSEN_ON = frozenset({"s2", "s27"})
+"""Speakers of GRID in the training and the choice of the shipped networks (weights/README.md)."""
+
+
+def not_kept_out(dataset: CorpusName | None, names: Sequence[str], networks: Sequence[str | None]) -> str:
+    """A line about speakers that the shipped networks know already; empty where they know none.
+
+    names: of the clips, SPEAKER/CLIP; networks: those that take part ('default': shipped).
+    """
+    if dataset != "grid" or "default" not in networks:
+        return ""
+    speakers = {name.split("/")[0] for name in names}
+    known = sorted(speakers & (_TRAINED_ON | _CHOSEN_ON), key=lambda name: (len(name), name))
+    if not known:
+        return ""
+    return (
+        f"the shipped networks were trained on, or chosen by, {len(known)} of the {len(speakers)} speakers "
+        f"({', '.join(known)}), which flatters them; --split s10,s23,s25,s30 are people they never saw"
+    )
+
+
 def _spread(cases: list[_T], limit: int | None) -> list[_T]:
     """At most so many, evenly over the corpus."""
     if limit is None or len(cases) <= limit:

@@ -36,7 +36,12 @@ def evaluate(
     ] = None,
     root: Annotated[Path | None, typer.Option(help="The corpus's folder.")] = None,
     split: Annotated[
-        str | None, typer.Option(help="A split of the corpus, or the path of a list of its clips.")
+        str | None,
+        typer.Option(
+            help="A split of the corpus, or the path of a list of its clips. grid: test is LipNet's unseen"
+            " speakers s1, s2, s20 and s22, train all others, or speakers such as s10,s23,s25,s30 (those that"
+            " the shipped networks never saw)."
+        ),
     ] = None,
     unpaired: Annotated[
         Path | None, typer.Option(help="A public list of 'SPEECH VIDEO' lines in place of own speech.")

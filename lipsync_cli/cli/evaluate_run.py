@@ -73,10 +73,17 @@ def measure(chosen: EvalOptions) -> None:
     make = _instruments(chosen, model)
     version = _version(chosen, hashes)
     pairs: list[Pair] = []
+    notes: dict[str, str] = {}
     if chosen.video is not None:
         evaluation = results.collect([_measure_video(chosen.video, make())])
     else:
         pairs, left_out = _pairs(chosen, hashes)
+        note = assembly_evaluation.not_kept_out(
+            chosen.dataset, [pair.name for pair in pairs], [model, chosen.sync_network]
+        )
+        if note:
+            console.message(f"note: {note}")
+            notes["note"] = note
         evaluation = _measure_pairs(chosen, pairs, left_out, make, version=version)
     _print(evaluation, chosen)
     differences = {}
@@ -85,7 +92,9 @@ def measure(chosen: EvalOptions) -> None:
         for line in ["", *report.difference_table(differences, str(chosen.against))]:
             console.result(line)
     given = {
-        name: str(value) for name, value in (vars(chosen) | hashes).items() if value not in (None, False)
+        name: str(value)
+        for name, value in (vars(chosen) | hashes | notes).items()
+        if value not in (None, False)
     }
     _write(evaluation, given, differences, chosen)
     if chosen.html is not None:

@@ -25,7 +25,10 @@ def prepare(
         typer.Option(help="Whose layout the folder has; 'folder': any videos."),
     ] = "folder",
     split: Annotated[
-        str | None, typer.Option(help="Only these clips: a split of the corpus, or the path of a list.")
+        str | None,
+        typer.Option(
+            help="Only these clips: a split of the corpus, or the path of a list (grid: as for eval)."
+        ),
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one for each core.")] = None,
     image_size: Annotated[int, typer.Option(help="Pixels of a face's side.")] = 96,

@@ -240,6 +240,33 @@ def test_a_corpus_is_made_measured_compared_and_shown(
     assert "less " in capsys.readouterr().out
 
 
+def test_grid_has_its_usual_split_and_the_shipped_networks_say_whom_they_know(
+    film: Film, sync_network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("s1/one", "s20/two", "s23/three"):
+        film(f"grid/{name}.mp4")
+    run = (
+        "--dataset",
+        "grid",
+        "--root",
+        tmp_path / "grid",
+        "--baseline",
+        "real",
+        "--json",
+        tmp_path / "out.json",
+    )
+    assert _run(*run, "--split", "test") == 0
+    note = "chosen by, 2 of the 2 speakers (s1, s20)"
+    assert note in " ".join(capsys.readouterr().err.split())
+    values = json.loads((tmp_path / "out.json").read_text())
+    assert [clip["clip"] for clip in values["clips"]] == ["s1/one", "s20/two"]
+    assert note in values["settings"]["note"]
+    assert _run(*run, "--split", "s23") == 0
+    assert _run(*run, "--split", "test", "--sync-network", sync_network) == 0
+    assert "speakers" not in capsys.readouterr().err
+    assert _run(*run, "--split", "nobody") == 7
+
+
 def test_without_a_place_for_it_a_corpus_is_made_in_the_cache(
     film: Film, sync_network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

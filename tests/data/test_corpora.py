@@ -96,6 +96,20 @@ def test_grid_as_it_unpacks_and_flatter(tmp_path: Path) -> None:
         list_corpus("grid", root, str(tmp_path / "nobody.txt"))
 
 
+def test_the_usual_split_of_grid_needs_no_list(tmp_path: Path) -> None:
+    root = touch(tmp_path / "grid", "s1/a.mpg", "s2/b.mpg", "s20/c.mpg", "s22/d.mpg", "s23/e.mpg", "s3/f.mpg")
+    assert names(list_corpus("grid", root, "test")) == [("s1", "a"), ("s2", "b"), ("s20", "c"), ("s22", "d")]
+    assert names(list_corpus("grid", root, "train")) == [("s23", "e"), ("s3", "f")]
+    assert names(list_corpus("grid", root, "s3,s20")) == [("s20", "c"), ("s3", "f")]
+    for unknown in ("dev", "s3,s99"):
+        with pytest.raises(DataError, match=r"no speaker is called '(dev|s99)': .* test \(these four\)"):
+            list_corpus("grid", root, unknown)
+    (tmp_path / "test.txt").write_text("s3\n")  # a list of one's own goes first
+    assert names(list_corpus("grid", root, "test")) == [("s3", "f")]
+    with pytest.raises(DataError, match="has no speaker of the split 'test'"):
+        list_corpus("grid", touch(tmp_path / "few" / "grid", "s3/f.mpg"), "test")
+
+
 @pytest.fixture
 def hdtf(tmp_path: Path) -> Path:
     root = touch(tmp_path / "hdtf", "videos/RD_Radio11.mp4", "videos/WDA_Bob_000.mp4")

@@ -31,17 +31,22 @@ def find_list(root: Path, split: str, suffixes: Sequence[str] = (".txt",)) -> Pa
 
     Raises DataError when there is none: lists come from the corpus's owner and are never part of lipsync.
     """
-    if Path(split).is_file():
-        return Path(split)
-    places = [root, root.parent, root / "filelists", root / "lists"]
-    for place in places:
-        for suffix in suffixes:
-            if (place / f"{split}{suffix}").is_file():
-                return place / f"{split}{suffix}"
+    found = list_of(root, split, suffixes)
+    if found is not None:
+        return found
     raise DataError(
         f"{root}: no list of the split '{split}' ({split}{suffixes[0]} there or in {root.parent}): put the "
         "corpus's own list there, or give its path with --split"
     )
+
+
+def list_of(root: Path, split: str, suffixes: Sequence[str] = (".txt",)) -> Path | None:
+    """As `find_list`; None where there is none."""
+    if Path(split).is_file():
+        return Path(split)
+    places = [root, root.parent, root / "filelists", root / "lists"]
+    files = (place / f"{split}{suffix}" for place in places for suffix in suffixes)
+    return next((file for file in files if file.is_file()), None)
 
 
 def read_list(path: Path) -> list[str]:
