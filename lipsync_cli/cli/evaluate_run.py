@@ -78,12 +78,7 @@ def measure(chosen: EvalOptions) -> None:
         evaluation = results.collect([_measure_video(chosen.video, make())])
     else:
         pairs, left_out = _pairs(chosen, hashes)
-        note = assembly_evaluation.not_kept_out(
-            chosen.dataset, [pair.name for pair in pairs], [model, chosen.sync_network]
-        )
-        if note:
-            console.message(f"note: {note}")
-            notes["note"] = note
+        notes = _notes(chosen, pairs, model)
         evaluation = _measure_pairs(chosen, pairs, left_out, make, version=version)
     _print(evaluation, chosen)
     differences = {}
@@ -91,11 +86,8 @@ def measure(chosen: EvalOptions) -> None:
         differences = results.compare(evaluation, _others(chosen, pairs, make, version=version))
         for line in ["", *report.difference_table(differences, str(chosen.against))]:
             console.result(line)
-    given = {
-        name: str(value)
-        for name, value in (vars(chosen) | hashes | notes).items()
-        if value not in (None, False)
-    }
+    facts = vars(chosen) | hashes | notes
+    given = {name: str(value) for name, value in facts.items() if value not in (None, False)}
     _write(evaluation, given, differences, chosen)
     if chosen.html is not None:
         from lipsync_cli.evaluation.page import write_page
@@ -104,6 +96,15 @@ def measure(chosen: EvalOptions) -> None:
         console.result(f"page: {chosen.html / 'index.html'}")
     if (journal := _journal(chosen)) is not None:
         forget_journal(journal)
+
+
+def _notes(chosen: EvalOptions, pairs: Sequence[Pair], model: str | None) -> dict[str, str]:
+    """What a reader of the report has to know, told at once as well."""
+    names = [pair.name for pair in pairs]
+    note = assembly_evaluation.not_kept_out(chosen.dataset, names, [model, chosen.sync_network])
+    if note:
+        console.message(f"note: {note}")
+    return {"note": note} if note else {}
 
 
 def _check_places(chosen: EvalOptions) -> None:

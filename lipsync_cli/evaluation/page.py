@@ -16,8 +16,8 @@ from lipsync_cli.evaluation import plots
 from lipsync_cli.evaluation.figures import FIGURES
 from lipsync_cli.evaluation.folders import Pair
 from lipsync_cli.evaluation.pairing import pair_frames
-from lipsync_cli.evaluation.paper import COLUMNS, TABLE_1
-from lipsync_cli.evaluation.report import number, versions, write_text
+from lipsync_cli.evaluation.paper import COLUMNS, COLUMNS_2, TABLE_1, TABLE_2, column_cells, hints
+from lipsync_cli.evaluation.report import ARROWS, judged, number, verdict, versions, write_text
 from lipsync_cli.evaluation.results import ClipResult, Evaluation
 from lipsync_cli.interfaces import Frame, Image
 from lipsync_cli.media.reader import VideoReader
@@ -28,11 +28,14 @@ SHOWN = 3
 """Worst clips, and as many of the best."""
 _RANKED_BY = ("opening_correlation", "confidence", "ssim")
 _STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}"
+    "body{font:15px/1.5 system-ui,sans-serif;max-width:72em;margin:2em auto;padding:0 1em;color:#222}"
     "table{border-collapse:collapse;margin:1em 0;display:block;overflow-x:auto}"
-    "td,th{padding:.15em .8em;border-bottom:1px solid #ddd;text-align:right;white-space:nowrap}"
+    "td,th{padding:.15em .8em;border-bottom:1px solid #ddd;text-align:right;white-space:nowrap;"
+    "vertical-align:top;font-variant-numeric:tabular-nums}"
     "td:first-child,th:first-child,td.t,th.t{text-align:left}"
-    "img,video{max-width:100%}code{overflow-wrap:anywhere}"
+    "td.t,th.t{white-space:normal;min-width:18em;overflow-wrap:anywhere}"
+    "tr.own{font-weight:bold}p.note{border-left:4px solid #cc3311;padding-left:1em}"
+    "img,video{max-width:100%}video{width:60em}code{overflow-wrap:anywhere}"
 )
 
 
@@ -53,13 +56,15 @@ def write_page(
     ranked_by, ranked = _ranked(evaluation)
     body = [
         "<h1>lipsync eval</h1>",
-        f"<p>{len(evaluation.clips)} clips measured, {len(evaluation.left_out)} left out.</p>",
+        f"<p>{_measured(settings)}: {len(evaluation.clips)} clips measured, "
+        f"{len(evaluation.left_out)} left out. Intervals: 95 % bootstrap of the mean over clips.</p>",
+        f'<p class="note">Note: {escape(settings["note"])}.</p>' if "note" in settings else "",
         "<h2>Figures</h2>",
-        _summaries(evaluation.figures, "mean"),
+        _summaries(evaluation.figures),
     ]
     if differences:
         against = escape(settings.get("against", ""))
-        body += [f"<h2>Less {against}, clip by clip</h2>", _summaries(differences, "difference")]
+        body += [f"<h2>Less {against}, clip by clip</h2>", _differences(differences)]
     for title, picture in (
         ("How the clips are spread", plots.histograms(evaluation)),
         ("Lips and sound at each offset", plots.sync_curves(evaluation.clips)),
@@ -68,7 +73,7 @@ def write_page(
             body += [f"<h2>{title}</h2>", _inline(picture, title)]
     body += _clips(folder, ranked, ranked_by, {pair.name: pair for pair in pairs})
     body += _left_out(evaluation)
-    body += ["<h2>The paper's table 1, LRS2</h2>", _paper(), "<h2>Settings and networks</h2>"]
+    body += [*_paper(evaluation), "<h2>Settings and networks</h2>"]
     body += [_facts(settings), "<h2>Versions</h2>", _facts(versions())]
     page = (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
@@ -159,26 +164,65 @@ def _sized(image: Image, width: int, height: int) -> Image:
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _summaries(figures: Mapping[str, Summary], what: str) -> str:
+def _measured(settings: Mapping[str, str]) -> str:
+    """What the page is about, in words."""
+    given = {name: escape(settings.get(name, "")) for name in ("dataset", "split", "generated", "video")}
+    if given["dataset"]:
+        what = settings.get("baseline") or f"dubbed by {settings.get('model', '')}"
+        split = f", {given['split']}" if given["split"] else ""
+        return f"{given['dataset']}{split}, {escape(what)}"
+    return given["generated"] or given["video"] or "Videos"
+
+
+def _summaries(figures: Mapping[str, Summary]) -> str:
     rows = []
     for name, summary in figures.items():
-        interval = "" if np.isnan(summary.low) else f"{number(summary.low)} to {number(summary.high)}"
         figure = FIGURES[name]
         says = f"{figure.says}, {figure.unit}" if figure.unit else figure.says
-        cells = [name, number(summary.mean), interval, number(summary.median), str(summary.n)]
-        rows.append([*cells, figure.better or "", says])
-    return _table(["figure", what, "95 % interval", "median", "clips", "better", "says"], rows)
+        cells = [name, number(summary.mean), _interval(summary), number(summary.median), str(summary.n)]
+        rows.append([*cells, ARROWS[figure.better], says])
+    return _table(["figure", "mean", "95 % interval", "median", "clips", "better", "says"], rows, n_texts=1)
 
 
-def _paper() -> str:
-    rows = [[name, *(f"{value:.2f}" for value in values)] for name, values in TABLE_1["LRS2"].items()]
-    return _table(["method", *COLUMNS], rows) + "<p>Other people, crops and definitions: to look at.</p>"
+def _differences(differences: Mapping[str, Summary]) -> str:
+    rows = [
+        [
+            name,
+            number(each.mean),
+            _interval(each),
+            str(each.n),
+            ARROWS[FIGURES[name].better],
+            verdict(name, each),
+        ]
+        for name, each in judged(differences).items()
+    ]
+    return _table(["figure", "difference", "95 % interval", "clips", "better", "this one"], rows, n_texts=1)
+
+
+def _interval(summary: Summary) -> str:
+    return "" if np.isnan(summary.low) else f"{number(summary.low)} to {number(summary.high)}"
+
+
+def _paper(evaluation: Evaluation) -> list[str]:
+    """What was measured in the order of the paper's columns, above what it reports."""
+    own = ["these clips", *column_cells(evaluation.figures)]
+    parts = ["<h2>Beside the paper's tables</h2>", "<p>Other people, crops and definitions: to look at."]
+    parts += [
+        f" An empty column is filled by <code>{escape(hint)}</code>." for hint in hints(evaluation.figures)
+    ]
+    parts.append("</p>")
+    for corpus, methods in TABLE_1.items():
+        rows = [own, *([name, *(f"{value:.2f}" for value in values)] for name, values in methods.items())]
+        parts += [f"<h3>Table 1, {corpus}</h3>", _table(["method", *COLUMNS], rows, has_own=True)]
+    rows = [["these clips", *column_cells(evaluation.figures, COLUMNS_2)]]
+    rows += [[name, *(f"{value:.3f}" for value in values)] for name, values in TABLE_2.items()]
+    return [*parts, "<h3>Table 2, LRS2</h3>", _table(["setup", *COLUMNS_2], rows, has_own=True)]
 
 
 def _left_out(evaluation: Evaluation) -> list[str]:
     rows = [[each.name, "all", each.reason] for each in evaluation.left_out]
     rows += [[clip.name, what, why] for clip in evaluation.clips for what, why in clip.left_out.items()]
-    return ["<h2>Left out</h2>", _table(["clip", "what", "reason"], rows)] if rows else []
+    return ["<h2>Left out</h2>", _table(["clip", "what", "reason"], rows, n_texts=2)] if rows else []
 
 
 def _facts(facts: Mapping[str, str]) -> str:
@@ -189,10 +233,23 @@ def _facts(facts: Mapping[str, str]) -> str:
     )
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    cells = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    lines = ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows]
-    return f"<table><tr>{cells}</tr>{''.join(lines)}</table>"
+def _table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, n_texts: int = 0, has_own: bool = False
+) -> str:
+    """n_texts: so many columns at the end are text; has_own: the first row stands out."""
+
+    def cells(row: Sequence[str], kind: str) -> str:
+        texts = len(row) - n_texts
+        return "".join(
+            f"<{kind}{' class=t' if place >= texts else ''}>{escape(cell)}</{kind}>"
+            for place, cell in enumerate(row)
+        )
+
+    lines = [
+        f"<tr{' class=own' if has_own and not place else ''}>{cells(row, 'td')}</tr>"
+        for place, row in enumerate(rows)
+    ]
+    return f"<table><tr>{cells(head, 'th')}</tr>{''.join(lines)}</table>"
 
 
 def _inline(picture: bytes, title: str) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lipsync_cli.evaluation.report import aligned
 from lipsync_cli.evaluation.results import Evaluation
+from lipsync_cli.metrics.base import Summary
 
 COLUMNS = ("ssim", "psnr", "fid", "ifc", "lmd", "lse_c", "lse_d")
 """Of table 1."""
-_OURS = ("ssim", "psnr", "fid", "ifc", "lmd_coordinates", "lse_c", "lse_d")
+_OURS = {"lmd": "lmd_coordinates"}
+"""Columns that have another name here."""
 TABLE_1: Mapping[str, Mapping[str, tuple[float, ...]]] = {
     "LRS2": {
         "Wav2Lip": (0.86, 26.53, 7.05, 0.21, 2.38, 7.59, 6.75),
@@ -47,7 +49,8 @@ TABLE_2: Mapping[str, tuple[float, ...]] = {
     "FR2, H + GFPGAN": (31.169, 0.916, 13.07, 1.219, 7.624, 6.496, 0.214),
     "FR3, H + VQFR": (31.806, 0.905, 5.23, 1.365, 8.528, 5.838, 0.278),
 }
-_COLUMNS_2 = ("psnr", "ssim", "fid", "lmd", "lse_c", "lse_d", "ifc")
+COLUMNS_2 = ("psnr", "ssim", "fid", "lmd", "lse_c", "lse_d", "ifc")
+"""Of table 2."""
 _FILLED_BY = {
     "fid": "--inception FILE (pt_inception-2015-12-05-6726825d.pth)",
     "lse_c": "--syncnet-v2 FILE (syncnet_v2.model)",
@@ -57,11 +60,20 @@ _FILLED_BY = {
 
 def column_table(evaluation: Evaluation) -> list[str]:
     """Lines for a terminal: the means in the order of the paper's table 1; what fills an empty column."""
-    known = evaluation.figures
-    cells = [f"{known[name].mean:.2f}" if name in known else "-" for name in _OURS]
+    cells = column_cells(evaluation.figures)
     lines = aligned([("the paper's columns", *COLUMNS, ""), ("these clips", *cells, "")])
-    hints = {_FILLED_BY[name] for name in _OURS if name not in known and name in _FILLED_BY}
-    return lines + [f"  an empty column is filled by {hint}" for hint in sorted(hints)]
+    return lines + [f"  an empty column is filled by {hint}" for hint in hints(evaluation.figures)]
+
+
+def column_cells(known: Mapping[str, Summary], columns: Sequence[str] = COLUMNS) -> list[str]:
+    """The means in the order of columns of the paper; '-' where there is none."""
+    names = [_OURS.get(column, column) for column in columns]
+    return [f"{known[name].mean:.2f}" if name in known else "-" for name in names]
+
+
+def hints(known: Mapping[str, Summary]) -> list[str]:
+    """What fills the columns that are empty because a network is missing."""
+    return sorted({hint for name, hint in _FILLED_BY.items() if name not in known})
 
 
 def paper_tables() -> list[str]:
@@ -71,6 +83,6 @@ def paper_tables() -> list[str]:
         rows: list[tuple[str, ...]] = [(f"paper, table 1, {corpus}", *COLUMNS, "")]
         rows += [(name, *(f"{value:.2f}" for value in values), "") for name, values in methods.items()]
         lines += [*aligned(rows), ""]
-    rows = [("paper, table 2, LRS2", *_COLUMNS_2, "")]
+    rows = [("paper, table 2, LRS2", *COLUMNS_2, "")]
     rows += [(name, *(f"{value:.3f}" for value in values), "") for name, values in TABLE_2.items()]
     return lines + aligned(rows)

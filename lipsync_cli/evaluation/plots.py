@@ -30,11 +30,20 @@ def histograms(evaluation: Evaluation) -> bytes | None:
     for place, name in enumerate(names):
         axes = figure.add_subplot((len(names) + 2) // 3, 3, place + 1)
         values = [clip.figures[name] for clip in evaluation.clips if name in clip.figures]
-        axes.hist(values, bins=min(20, max(5, len(values) // 2)), color=_BLUE)
+        axes.hist(values, bins=_bins(name, values), color=_BLUE)
+        axes.yaxis.set_major_locator(_whole_numbers())
+        if place % 3 == 0:
+            axes.set_ylabel("clips", fontsize=8)
         axes.axvline(evaluation.figures[name].mean, color=_BLACK, linewidth=1)
         axes.set_title(name, fontsize=9)
         axes.tick_params(labelsize=7)
     return _png(figure)
+
+
+def _bins(name: str, values: Sequence[float]) -> Any:
+    if name == "offset":  # whole frames
+        return np.arange(min(values) - 1, max(values) + 2) + 0.5
+    return min(20, max(5, len(values) // 2))
 
 
 def sync_curves(clips: Sequence[ClipResult]) -> bytes | None:

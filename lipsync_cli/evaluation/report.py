@@ -21,7 +21,14 @@ from lipsync_cli.evaluation.results import ClipResult, Evaluation, OpeningSeries
 from lipsync_cli.metrics.base import Summary
 
 _PACKAGES = ("av", "numpy", "opencv-python-headless", "torch")
-_ARROWS = {"higher": "higher", "lower": "lower", "one": "near 1", "zero": "near 0", None: ""}
+ARROWS: Mapping[str | None, str] = {
+    "higher": "higher",
+    "lower": "lower",
+    "one": "near 1",
+    "zero": "near 0",
+    None: "",
+}
+"""Which way is better, in words."""
 _MOST_REASONS = 12
 
 
@@ -58,9 +65,9 @@ def video_table(clip: ClipResult) -> list[str]:
 
 
 def difference_table(differences: Mapping[str, Summary], other: str) -> list[str]:
-    """Lines for a terminal: this method less the other one, clip by clip."""
+    """Lines for a terminal: this method less the other one, clip by clip, in what is better or worse."""
     rows: list[tuple[str, ...]] = [("difference", "mean", "95 % interval", "clips", "better", "")]
-    for name, summary in differences.items():
+    for name, summary in judged(differences).items():
         interval = f"{number(summary.low)} .. {number(summary.high)}"
         rows.append(
             (
@@ -68,15 +75,25 @@ def difference_table(differences: Mapping[str, Summary], other: str) -> list[str
                 number(summary.mean),
                 interval,
                 str(summary.n),
-                _ARROWS[FIGURES[name].better],
-                _verdict(summary),
+                ARROWS[FIGURES[name].better],
+                verdict(name, summary),
             )
         )
     return [f"this one less {other}, paired by clip:", *aligned(rows)]
 
 
-def _verdict(summary: Summary) -> str:
-    return "they differ" if summary.low > 0 or summary.high < 0 else "no difference shown"
+def judged(differences: Mapping[str, Summary]) -> dict[str, Summary]:
+    """Those of figures that can be better or worse: of the others (facts of the real videos) none is told."""
+    return {name: summary for name, summary in differences.items() if FIGURES[name].better is not None}
+
+
+def verdict(name: str, summary: Summary) -> str:
+    """What the interval of a difference says of the first method."""
+    if summary.low <= 0 <= summary.high:
+        return "no difference shown"
+    if FIGURES[name].better in ("one", "zero"):
+        return "they differ"
+    return "better" if (summary.mean > 0) == (FIGURES[name].better == "higher") else "worse"
 
 
 def read_figures(path: Path) -> dict[str, dict[str, float]]:
@@ -204,7 +221,7 @@ def _row(name: str, summary: Summary) -> tuple[str, ...]:
         interval,
         number(summary.median),
         str(summary.n),
-        _ARROWS[figure.better],
+        ARROWS[figure.better],
         says,
     )
 

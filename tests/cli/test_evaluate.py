@@ -227,7 +227,7 @@ def test_a_corpus_is_made_measured_compared_and_shown(
     pages = ("--html", tmp_path / "page", "--json", tmp_path / "static.json")
     assert _run(*run, "--baseline", "static", "--against", tmp_path / "real.json", *pages) == 0
     told = capsys.readouterr().out
-    assert "they differ" in told
+    assert "worse" in told
     assert (tmp_path / "page" / "index.html").is_file()
     assert (tmp_path / "work" / "static" / "made" / "s1" / "one.mp4").is_file()
     values = json.loads((tmp_path / "static.json").read_text())

@@ -28,13 +28,20 @@ def test_the_page_stands_alone_with_plots_and_playable_videos(world: Any, tmp_pa
     outcomes = [measure_pair(pair, instruments) for pair in pairs]
     evaluation = collect([*outcomes, LeftOut("gone", "a reason & more")])
     others = {clip.name: clip.figures for clip in evaluation.clips}
-    settings = {"model_sha256": "abc123", "against": "other"}
+    settings = {"model_sha256": "abc123", "against": "other", "generated": "dubs", "note": "mind <this>"}
     write_page(tmp_path / "page", evaluation, pairs, settings, compare(evaluation, others))
     page = (tmp_path / "page" / "index.html").read_text()
     assert not re.search(r'(src|href)="(?!data:|clips/)', page)
     assert page.count("data:image/png;base64,") == 4
     for text in ("abc123", "a reason &amp; more", "bad &lt;b&gt;", "opencv-python-headless", "Less other"):
         assert text in page
+    assert '<p class="note">Note: mind &lt;this&gt;.</p>' in page
+    assert "<p>dubs: 2 clips measured, 1 left out." in page
+    ssim = f"{evaluation.figures['ssim'].mean:.2f}"
+    assert page.count(f"<tr class=own><td>these clips</td><td>{ssim}</td>") == 2  # table 1, LRS2 and LRW
+    assert "--syncnet-v2 FILE" in page
+    assert "<td>no difference shown</td>" not in page  # texts are on the left
+    assert "<td class=t>no difference shown</td>" in page
     assert page.index("Worst clips by opening_correlation") < page.index("bad &lt;b&gt;") < page.index("Best")
     videos = re.findall(r'src="(clips/[^"]+)"', page)
     assert len(videos) == 2

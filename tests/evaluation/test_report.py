@@ -12,6 +12,7 @@ from lipsync_cli.errors import DataError
 from lipsync_cli.evaluation import paper, report
 from lipsync_cli.evaluation.results import ClipResult, Evaluation, LeftOut, OpeningSeries, collect, compare
 from lipsync_cli.evaluation.sync import SyncCurve, SyncSecond
+from lipsync_cli.metrics.base import Summary
 from lipsync_cli.metrics.sync import Offset
 
 
@@ -128,8 +129,27 @@ def test_two_methods_are_told_apart_clip_by_clip(tmp_path: Path) -> None:
     report.write_json(tmp_path / "theirs.json", report.as_json(theirs, {}))
     differences = compare(ours, report.read_figures(tmp_path / "theirs.json"))
     assert (differences["psnr"].mean, differences["psnr"].low, differences["psnr"].n) == (2.0, 2.0, 3)
-    assert any("they differ" in line for line in report.difference_table(differences, "theirs"))
+    (line,) = report.difference_table(differences, "theirs")[2:]
+    assert line.split()[:1] == ["psnr"]
+    assert line.endswith("better")
     assert report.as_json(ours, {}, differences)["differences"]["psnr"]["mean"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high", "expected"),
+    [
+        ("psnr", -2.0, -1.0, "worse"),
+        ("lse_d", -2.0, -1.0, "better"),
+        ("psnr", -1.0, 1.0, "no difference shown"),
+        ("offset", 1.0, 2.0, "they differ"),
+    ],
+)
+def test_a_difference_is_judged_by_its_interval_and_direction(
+    name: str, low: float, high: float, expected: str
+) -> None:
+    summary = Summary((low + high) / 2, 0.0, low, high, 9)
+    assert report.verdict(name, summary) == expected
+    assert report.judged({name: summary, "real_opening_p95": summary}) == {name: summary}
 
 
 def test_methods_without_a_common_clip_cannot_be_compared() -> None:
