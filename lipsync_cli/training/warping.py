@@ -230,18 +230,18 @@ class WarpingStage:
         if not spoken.any():
             return generated.new_zeros((), dtype=torch.float32)
         windows = generated.reshape(batch.targets.shape)
-        references = batch.references[:, :1].expand_as(batch.targets)
         scores = sync_scores(
             self._scores,
             batch.sync_mel[spoken],
             generated=lower_half(windows[spoken]),
             target=lower_half(batch.targets[spoken]),
-            reference=lower_half(references[spoken]),
+            reference=lower_half(batch.references[:, :1].expand_as(batch.targets)[spoken]),
         )
         return stabilized_sync_loss(scores)
 
     def _scores(self, lips: Tensor, mel: Tensor) -> Tensor:
-        assert self.sync_network is not None
+        if self.sync_network is None:
+            raise ValueError("a sync score needs a sync network")
         cosines: Tensor = self.sync_network(lips, mel)
         return cosines.float()
 
