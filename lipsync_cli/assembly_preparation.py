@@ -16,7 +16,8 @@ from lipsync_cli.data.check_plots import draw_plots
 from lipsync_cli.data.check_report import as_json
 from lipsync_cli.data.corpora.choose import CorpusName, list_corpus
 from lipsync_cli.data.cut import Tools
-from lipsync_cli.data.layout import FRAMES_PER_SECOND, CacheSettings, ClipArrays
+from lipsync_cli.data.layout import FRAMES_PER_SECOND, CacheSettings, ClipArrays, loose_clips, open_cache
+from lipsync_cli.data.packing import pack
 from lipsync_cli.data.prepare import Outcome, prepare
 from lipsync_cli.data.verdict import Verdict
 from lipsync_cli.data.verdicts import is_useless, judge
@@ -29,6 +30,8 @@ from lipsync_cli.models.speech_embedding import SpeechEmbedding
 from lipsync_cli.registry.checkpoint import load_into, load_network
 from lipsync_cli.registry.store import find_for_role, find_weights
 from lipsync_cli.speech.windows import MelWindows, SpeechEmbeddingWindows
+
+_MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,8 @@ class PrepareJob:
     sync_network: str | None = None
     """Name or file of an AVSyncNet; none: the registry's."""
     workers: int = 1
+    shard_size: int = 512
+    """Megabytes of the files into which finished clips are packed; 0: each clip stays a file of its own."""
 
 
 def prepare_corpus(job: PrepareJob) -> tuple[int, Iterator[Outcome]]:
@@ -60,7 +65,24 @@ def prepare_corpus(job: PrepareJob) -> tuple[int, Iterator[Outcome]]:
         find_for_role(role)
     sync = None if job.offsets == "off" else str(_sync_path(job.sync_network))
     tools = partial(preparation_tools, sync)
-    return len(sources), prepare(sources, job.cache, tools, settings=settings, workers=job.workers)
+    outcomes = prepare(
+        sources,
+        job.cache,
+        tools,
+        settings=settings,
+        workers=job.workers,
+        shard_bytes=_MEGABYTE * job.shard_size or None,
+    )
+    return len(sources), outcomes
+
+
+def pack_cache(cache: Path, shard_size: int) -> tuple[int, Iterator[int]]:
+    """How many clips have files of their own, and how many are packed, shard by shard (`data.packing`).
+
+    shard_size: megabytes. Raises DataError when there is no cache or no clip in it.
+    """
+    open_cache(cache)
+    return len(loose_clips(cache)), pack(cache, _MEGABYTE * shard_size)
 
 
 def preparation_tools(sync_network: str | None = None) -> Tools:

@@ -13,13 +13,9 @@ from lipsync_cli.cli import console
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the program."""
     group = typer.Typer(help="Look after the caches of `lipsync prepare`.", no_args_is_help=True)
-    group.callback()(_group)
     group.command()(check)
+    group.command()(pack)
     app.add_typer(group, name="data")
-
-
-def _group() -> None:
-    """Keeps `check` a command of its own."""
 
 
 def check(
@@ -66,3 +62,23 @@ def check(
         raise DataError(
             f"{cache} is useless for training: {outcome.verdicts[0].found}; see what is said above"
         )
+
+
+def pack(
+    cache: Annotated[Path, typer.Argument(help="A cache of `lipsync prepare`.")],
+    shard_size: Annotated[int, typer.Option(min=1, help="MB of a file.")] = 512,
+) -> None:
+    """Pack the clips of a cache that have files of their own into few large ones.
+
+    `lipsync prepare` does so by itself; this is for caches of older versions, and of --shard-size 0.
+    Stopped at any moment, the same command goes on.
+    """
+    from lipsync_cli.assembly_preparation import pack_cache
+
+    n_clips, packed = pack_cache(cache, shard_size)
+    n_shards = 0
+    with console.progress("packing", n_clips) as advance:
+        for n in packed:
+            n_shards += 1
+            advance(n)
+    console.result(f"{n_clips} clips packed into {n_shards} files")

@@ -39,6 +39,10 @@ def prepare(
     sync_network: Annotated[
         str | None, typer.Option(help="AVSyncNet that measures offsets: a name or a file.")
     ] = None,
+    shard_size: Annotated[
+        int,
+        typer.Option(min=0, help="MB of the files that finished clips are packed into; 0: a file for each."),
+    ] = 512,
 ) -> None:
     """Cut faces out of the videos of SOURCE and store them with what is heard, for `lipsync train`.
 
@@ -57,6 +61,7 @@ def prepare(
             offsets=offsets,
             sync_network=sync_network,
             workers=workers or os.cpu_count() or 1,
+            shard_size=shard_size,
         )
     )
     reasons = []

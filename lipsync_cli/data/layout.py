@@ -2,13 +2,15 @@
 
 CACHE/cache.json                    settings of the preparation: a cache is made with one set only
 CACHE/clips/SPEAKER/NAME.safetensors  one clip at 25 fps, N frames, memory-mapped when read
+CACHE/shards/00000.clips            many of them in one file (`data.shards`)
 CACHE/log.jsonl                     one line for each clip: what became of it
 """
 
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -16,15 +18,17 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from lipsync_cli.data.clip_bytes import ClipBytes
+from lipsync_cli.data.shards import PackedClip, Shard, open_shards
 from lipsync_cli.errors import DataError, SettingsError
 from lipsync_cli.settings import from_mapping, to_mapping
 
 FRAMES_PER_SECOND = 25
 STEPS_PER_WINDOW = 10
 """Steps of the speech embedding that a generator hears around a frame."""
+_SUFFIX = ".safetensors"
 _PART = ".part"
 _FACTS = "facts"  # in the metadata of a clip's file, as JSON
 
@@ -86,17 +90,28 @@ class ClipFacts:
 
 
 class Clip:
-    """One clip of a cache, read from disk as it is asked for."""
+    """One clip of a cache, read from disk as it is asked for.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: its own file, or the shard that it lies in.
+        shard: the opened shard, and the place in it.
+    """
+
+    def __init__(self, path: Path, shard: tuple[Shard, PackedClip] | None = None) -> None:
         self.path = path
-        self.speaker = path.parent.name
-        self.name = path.stem
+        self._shard = shard
+        self.speaker = path.parent.name if shard is None else shard[1].speaker
+        self.name = path.stem if shard is None else shard[1].name
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether it lies in a shard."""
+        return self._shard is not None
 
     @cached_property
     def n_frames(self) -> int:
         """N. Raises DataError when the file is damaged."""
-        return len(self.openings)
+        return len(self.openings) if self._shard is None else self._shard[1].n_frames
 
     @cached_property
     def openings(self) -> NDArray[np.float32]:
@@ -106,38 +121,48 @@ class Clip:
     @property
     def facts(self) -> ClipFacts | None:
         """What the preparation noted of it; None in a cache of an older version. Raises as `read`."""
-        try:
-            with safe_open(self.path, framework="np") as file:
-                noted = (file.metadata() or {}).get(_FACTS)
-            return None if noted is None else from_mapping(ClipFacts, json.loads(noted), str(self.path))
-        except (OSError, SafetensorError, json.JSONDecodeError, SettingsError) as error:
-            raise self._damaged(error) from error
+        with self._bytes() as clip:
+            noted = clip.metadata.get(_FACTS)
+            return None if noted is None else from_mapping(ClipFacts, json.loads(noted), _FACTS)
 
     def read(self, name: str) -> NDArray[np.float32]:
         """A whole array of `ClipArrays`. Raises DataError when the file is damaged."""
-        try:
-            with safe_open(self.path, framework="np") as file:
-                array: NDArray[np.float32] = file.get_tensor(name)
-                return array
-        except (OSError, SafetensorError) as error:
-            raise self._damaged(error) from error
+        with self._bytes() as clip:
+            array = clip.array(name)
+        return np.array(array)
 
     def crops(self, indices: list[int]) -> NDArray[np.uint8]:
         """Crops of some frames, uint8 [len(indices), S, S, 3]. Raises as `read`."""
-        try:
-            with safe_open(self.path, framework="np") as file:
-                rows = file.get_slice("crops")
-                return np.stack([rows[index] for index in indices])
-        except (OSError, SafetensorError) as error:
-            raise self._damaged(error) from error
+        with self._bytes() as clip:
+            rows = clip.array("crops")
+        return np.stack([rows[index] for index in indices])
 
-    def _damaged(self, error: Exception) -> DataError:
-        return DataError(f"{self.path}: damaged clip ({error}): delete it and prepare again")
+    @contextmanager
+    def _bytes(self) -> Iterator[ClipBytes]:
+        """Its bytes, mapped. Raises DataError, also for what the block finds out about them."""
+        try:
+            if self._shard is not None:
+                yield self._shard[0].clip(self._shard[1])
+            else:
+                yield ClipBytes(np.asarray(np.memmap(self.path, np.uint8, "r")))
+        except FileNotFoundError as error:
+            raise DataError(
+                f"{self.path} is gone: if it was packed meanwhile, start again (a training: with --resume)"
+            ) from error
+        except (OSError, ValueError, SettingsError) as error:
+            if self._shard is None:
+                raise DataError(
+                    f"{self.path}: damaged clip ({error}): delete it and prepare again"
+                ) from error
+            raise DataError(
+                f"{self.path}: damaged clip {self.speaker}/{self.name} ({error}): delete this file and "
+                "prepare all of its clips again"
+            ) from error
 
 
 def clip_path(cache: Path, speaker: str, name: str) -> Path:
     """Where a clip lies."""
-    return cache / "clips" / speaker / f"{name}.safetensors"
+    return cache / "clips" / speaker / f"{name}{_SUFFIX}"
 
 
 def write_clip(path: Path, arrays: ClipArrays, facts: ClipFacts | None = None) -> None:
@@ -169,10 +194,27 @@ def open_cache(cache: Path) -> tuple[CacheSettings, list[Clip]]:
     settings = read_cache_settings(cache)
     if settings is None:
         raise DataError(f"{cache} is not a cache: make one with 'lipsync prepare FOLDER -o {cache}'")
-    clips = [Clip(path) for path in sorted((cache / "clips").glob("*/*.safetensors"))]
+    packed = {
+        (place.speaker, place.name): Clip(shard.path, (shard, place))
+        for shard in open_shards(cache)
+        for place in shard.clips
+    }
+    loose = {key: Clip(clip_path(cache, *key)) for key in loose_clips(cache)}
+    clips = loose | packed  # one that is both was packed by a run that was killed before it could tidy up
     if not clips:
         raise DataError(f"{cache} has no clips: see {cache / 'log.jsonl'} for the reasons")
-    return settings, clips
+    return settings, [clips[key] for key in sorted(clips, key=_as_files)]
+
+
+def loose_clips(cache: Path) -> list[tuple[str, str]]:
+    """Speaker and name of each clip that has a file of its own, sorted."""
+    paths = (cache / "clips").glob(f"*/*{_SUFFIX}")
+    return sorted(((path.parent.name, path.stem) for path in paths), key=_as_files)
+
+
+def _as_files(clip: tuple[str, str]) -> tuple[str, str]:
+    """In the order that files have, also where there are none any more: a training goes by it."""
+    return clip[0], clip[1] + _SUFFIX
 
 
 def read_cache_settings(cache: Path) -> CacheSettings | None:

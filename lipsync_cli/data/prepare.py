@@ -6,10 +6,11 @@ Each clip on its own, in worker processes, written at once: a run that was stopp
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import active_children, get_context
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from lipsync_cli.data.layout import (
     write_clip,
 )
 from lipsync_cli.data.log import LOG, FileState, end_last_line, note, read_log, state_of
+from lipsync_cli.data.packing import Packer, locked, tidy
 from lipsync_cli.errors import DataError, LipsyncError
 
 
@@ -50,6 +52,7 @@ def prepare(
     *,
     settings: CacheSettings,
     workers: int,
+    shard_bytes: int | None = None,
 ) -> Iterator[Outcome]:
     """Prepare what is not in the cache yet; yields the outcome of each clip as it is done.
 
@@ -57,21 +60,50 @@ def prepare(
     stays as it is. make_tools must be importable by name: it is called in every worker process (one worker is
     this process). When the iteration is given up, or ended by Ctrl-C, the workers are stopped at once.
 
-    Raises DataError when the cache cannot be written or was made with other settings.
+    shard_bytes: finished clips are packed into files of about this size (`data.packing`); None: not at all.
+
+    Raises DataError when the cache cannot be written, was made with other settings, or is being prepared by
+    another process.
     """
     start_cache(cache, settings)
+    with locked(cache):
+        packed = tidy(cache)
+        packer = None
+        if shard_bytes is not None:
+            packer = Packer(cache, [(each.speaker, each.name) for each in sources], shard_bytes)
+        for outcome in _outcomes_of(
+            sources,
+            cache,
+            packed,
+            partial(_run, cache=cache, make_tools=make_tools, settings=settings, workers=workers),
+        ):
+            if packer is not None:
+                packer.settle((outcome.source.speaker, outcome.source.name))
+            yield outcome
+        if packer is not None:
+            packer.finish()
+
+
+def _outcomes_of(
+    sources: Sequence[SourceClip],
+    cache: Path,
+    packed: Collection[tuple[str, str]],
+    run: Callable[[list[SourceClip]], Iterator[Outcome]],
+) -> Iterator[Outcome]:
+    """Of what was done by earlier runs first, then of the rest, as it is done and noted."""
     end_last_line(cache / LOG)
     remembered = _left_out_before(cache / LOG)
     todo = []
     for source in sources:
         reason = remembered.get((state_of(source.path), source.name))
-        if clip_path(cache, source.speaker, source.name).is_file():
+        clip = (source.speaker, source.name)
+        if clip in packed or clip_path(cache, *clip).is_file():
             yield Outcome(source, 0, "")
         elif reason:
             yield Outcome(source, 0, reason)
         else:
             todo.append(source)
-    for outcome in _run(todo, cache, make_tools, settings, workers):
+    for outcome in run(todo):
         note(
             cache / LOG,
             outcome.source,
@@ -118,6 +150,7 @@ def _prepared(source: SourceClip, tools: Tools, cache: Path, settings: CacheSett
 
 def _run(
     todo: Sequence[SourceClip],
+    *,
     cache: Path,
     make_tools: Callable[[], Tools],
     settings: CacheSettings,

@@ -62,3 +62,16 @@ def test_wrong_arguments_are_one_line(draw_corpus, tmp_path, monkeypatch, capsys
     assert message in output.err
     assert len(output.err.splitlines()) == 1
     assert output.out == ""
+
+
+def test_a_cache_is_packed_in_one_command(draw_corpus, capsys):
+    drawn = draw_corpus()
+    assert run("pack", drawn.folder, "--shard-size", 2) == 0
+    assert capsys.readouterr().out == "8 clips packed into 1 files\n"
+    assert [path.name for path in (drawn.folder / "shards").iterdir()] == ["00000.clips"]
+    assert run("pack", drawn.folder) == 0
+    assert capsys.readouterr().out == "0 clips packed into 0 files\n"
+    assert run("check", drawn.folder) == 0
+    assert "8 of 8 clips are usable" in capsys.readouterr().out
+    assert run("pack", drawn.folder / "clips") == 7
+    assert "is not a cache" in capsys.readouterr().err
