@@ -74,10 +74,10 @@ def _histogram(axes: Any, one: Distribution) -> None:
 
 
 def _edges(one: Distribution) -> Any:
-    """Whole numbers in the middle of their bars; else up to 40 bars."""
+    """Whole numbers in the middle of their bars, some empty ones on either side; else up to 40 bars."""
     low, high = float(one.values.min()), float(one.values.max())
     if _is_whole(one.values) and high - low <= 60:
-        return np.arange(low - 0.5, high + 1)
+        return np.arange(low - 3.5, high + 4)
     return int(np.clip(len(one.values), 16, 40))
 
 
