@@ -43,7 +43,7 @@ def encoder_options(encoder: str, crf: float, preset: str, bits: int = 8) -> dic
         "libx265": {"crf": crf, "preset": preset, "x265-params": "log-level=error"},
         "nvenc": {"rc": "vbr", "cq": whole, "b:v": 0, "preset": "p4"},
         "qsv": {"global_quality": max(1, whole)},
-        "amf": {"rc": "cqp", "qp_i": whole, "qp_p": whole, "qp_b": whole},
+        "amf": {"rc": "cqp", "qp_i": whole, "qp_p": whole} | ({"qp_b": whole} if codec == "h264" else {}),
         "videotoolbox": {"q:v": round(100 - 98 * crf / _LARGEST_Q)},
         "vaapi": {"qp": whole, "vaapi_device": "/dev/dri/renderD128", "vf": f"format={on_card},hwupload"},
     }
@@ -120,6 +120,8 @@ class FfmpegWriter:
 
     def __enter__(self) -> Self:
         try:
+            # A program whose owner was killed may still write there: it keeps that file, this one a new one.
+            self._video_part.unlink(missing_ok=True)
             self._files.callback(self._video_part.unlink, missing_ok=True)
             self._program = self._files.enter_context(Program(self._output(), reads=True, writes=False))
             self._pipe = av.open(self._program.stdin, "w", format="nut", buffer_size=_BUFFER)

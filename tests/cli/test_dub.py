@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
@@ -18,6 +19,7 @@ import soundfile
 
 from lipsync_cli import assembly
 from lipsync_cli.cli import app, dub, options
+from lipsync_cli.dubbing import pipeline
 from lipsync_cli.dubbing.job import DubSettings
 from lipsync_cli.interfaces import Box, Frame, Image
 from lipsync_cli.media.camera import CameraMove
@@ -394,3 +396,19 @@ def test_an_output_that_was_there_before_survives_a_failure(
     command = ("dub", inputs / "no_face.mp4", inputs / "speech.wav", "-o", output)
     refused(capsys, output, *command, "--model", inputs / "tiny.safetensors", code=4, says=("no face",))
     assert output.read_bytes() == b"precious"
+
+
+def test_an_encoder_that_this_machine_lacks_is_told_before_anything_is_watched(
+    inputs: Path, output: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("there is no ffmpeg program on this machine")
+    encoder = "h264_vaapi" if sys.platform == "darwin" else "h264_videotoolbox"
+    watched: list[object] = []
+    monkeypatch.setattr(pipeline, "watch", lambda *arguments: watched.append(arguments))
+    refused(
+        capsys, output, "dub", inputs / "face.mp4", inputs / "speech.wav", "-o", output,
+        "--model", inputs / "tiny.safetensors", "--backend", "ffmpeg", "--encoder", encoder,
+        code=6, says=(f"--encoder {encoder}", "does not work on this machine"),
+    )  # fmt: skip
+    assert not watched

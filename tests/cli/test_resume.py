@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -111,9 +113,13 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> N
         time.sleep(0.002)
 
 
+@pytest.mark.parametrize("backend", ["pyav", "ffmpeg"])
 def test_a_dub_that_was_killed_twice_goes_on_to_the_very_same_file(
-    command: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    backend: str, command: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    if backend == "ffmpeg" and shutil.which("ffmpeg") is None:
+        pytest.skip("there is no ffmpeg program on this machine")
+    command = partial(command, "--backend", backend)
     assert lipsync(command(name="whole.mp4")) == 0
     for n in (1, 3):
         process = start(command("--resume"))

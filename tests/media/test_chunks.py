@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 import soundfile
 
 from lipsync_cli.errors import MediaError
-from lipsync_cli.interfaces import Frame
+from lipsync_cli.interfaces import Frame, FrameSink
 from lipsync_cli.media.chunks import ChunkedWriter, finished_chunks
+from lipsync_cli.media.ffmpeg_writer import FfmpegWriter
 from lipsync_cli.media.reader import VideoReader
 from lipsync_cli.media.writer import VideoWriter
 
@@ -39,8 +41,16 @@ def speech(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture(params=[VideoWriter, FfmpegWriter], ids=["pyav", "ffmpeg"])
+def writer(request: pytest.FixtureRequest) -> Callable[..., FrameSink]:
+    if request.param is FfmpegWriter and shutil.which("ffmpeg") is None:
+        pytest.skip("there is no ffmpeg program on this machine")
+    sink: Callable[..., FrameSink] = request.param
+    return sink
+
+
 @pytest.fixture
-def chunked(tmp_path: Path, speech: Path) -> Callable[..., ChunkedWriter]:
+def chunked(tmp_path: Path, speech: Path, writer: Callable[..., FrameSink]) -> Callable[..., ChunkedWriter]:
     def make(name: str = "out.mp4", rate: Fraction = Fraction(25), **chosen: str) -> ChunkedWriter:
         folder = tmp_path / f"{name}.pieces"
         folder.mkdir(exist_ok=True)
@@ -48,7 +58,7 @@ def chunked(tmp_path: Path, speech: Path) -> Callable[..., ChunkedWriter]:
             tmp_path / name,
             folder,
             n_frames=N,
-            open_chunk=lambda path: VideoWriter(
+            open_chunk=lambda path: writer(
                 path, width=WIDTH, height=HEIGHT, rate=rate, speech=None, **chosen
             ),
             rate=rate,
@@ -59,7 +69,7 @@ def chunked(tmp_path: Path, speech: Path) -> Callable[..., ChunkedWriter]:
     return make
 
 
-def write(sink: ChunkedWriter | VideoWriter, frames: list[Frame]) -> None:
+def write(sink: FrameSink, frames: list[Frame]) -> None:
     with sink:
         for frame in frames:
             sink.write(frame)
@@ -80,12 +90,18 @@ def stop_after(sink: ChunkedWriter, frames: list[Frame]) -> None:
 @pytest.mark.parametrize("rate", [Fraction(25), Fraction(30000, 1001)])
 @pytest.mark.parametrize("n", [1, N, 2 * N + 3])
 def test_a_joined_video_has_the_frames_times_and_sound_of_one_written_at_once(
-    codec: str, rate: Fraction, n: int, chunked: Callable[..., ChunkedWriter], speech: Path, tmp_path: Path
+    codec: str,
+    rate: Fraction,
+    n: int,
+    chunked: Callable[..., ChunkedWriter],
+    writer: Callable[..., FrameSink],
+    speech: Path,
+    tmp_path: Path,
 ) -> None:
     frames = film(n, rate, uneven=0.004)
     write(chunked(rate=rate, codec=codec), frames)
     whole = tmp_path / "whole.mp4"
-    write(VideoWriter(whole, width=WIDTH, height=HEIGHT, rate=rate, speech=speech, codec=codec), frames)
+    write(writer(whole, width=WIDTH, height=HEIGHT, rate=rate, speech=speech, codec=codec), frames)
     ours, theirs = list(VideoReader(tmp_path / "out.mp4")), list(VideoReader(whole))
     assert [f.time for f in ours] == pytest.approx([f.time for f in frames], abs=1e-5)
     assert [f.time for f in ours] == [f.time for f in theirs]

@@ -68,6 +68,18 @@ def test_every_family_is_told_the_quality(family: str) -> None:
     assert fine != coarse
 
 
+@pytest.mark.parametrize("family", ["nvenc", "qsv", "amf", "videotoolbox", "vaapi"])
+def test_cards_take_their_own_formats_of_8_and_10_bits(family: str) -> None:
+    for bits, form in ((8, "nv12"), (10, "p010le")):
+        options = encoder_options(f"hevc_{family}", 18, "fast", bits)
+        assert form in (options.get("pix_fmt") or options["vf"])
+
+
+def test_hevc_by_amf_has_no_bidirectional_frames_to_set_a_quality_of() -> None:
+    assert "qp_b" in encoder_options("h264_amf", 18, "fast")
+    assert "qp_b" not in encoder_options("hevc_amf", 18, "fast")
+
+
 @needs_ffmpeg
 @pytest.mark.parametrize(
     ("settings", "codec", "tag"),
