@@ -112,6 +112,8 @@ class AudioInfo:
     duration: float
     """Seconds."""
     codec: str
+    layout: str = ""
+    """Which channels, by ffmpeg's names (mono, stereo, 5.1, 5.1(side), ...)."""
 
 
 class FrameStream(Protocol):

@@ -26,7 +26,7 @@ def dub(
     video: Annotated[Path, typer.Argument(help="A video, or a still picture, with a face.")],
     audio: Annotated[Path, typer.Argument(help="The speech: anything with sound.")],
     *,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The video to write (.mp4, .m4v, .mov).")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="What to write (.mp4, .m4v, .mov, .mkv).")],
     report: Annotated[Path | None, typer.Option(help="Write what was done to this JSON file.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the same dub where it was stopped, if it was.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from lipsync_cli.data.corpora.source import SourceClip
@@ -102,12 +103,17 @@ class PartOfSound:
         whole = self._reader.info
         self._span = start, min(end, whole.duration)
         seconds = max(0.0, self._span[1] - start)
-        self._info = AudioInfo(whole.path, whole.sample_rate, whole.channels, seconds, whole.codec)
+        self._info = replace(whole, duration=seconds)
 
     @property
     def info(self) -> AudioInfo:
         """Of the part."""
         return self._info
+
+    @property
+    def layout(self) -> str:
+        """Mono or stereo."""
+        return self._reader.layout
 
     @property
     def channels(self) -> int:

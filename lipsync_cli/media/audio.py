@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
+from av.audio.layout import AudioLayout
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
@@ -28,6 +29,17 @@ from lipsync_cli.media.probe import (
 
 Samples = NDArray[np.float32]
 """float32 [channels, n]."""
+
+SURROUND = {
+    "3.0": "3.0",
+    "4.0": "4.0",
+    "5.0": "5.0",
+    "5.0(side)": "5.0",
+    "5.1": "5.1",
+    "5.1(side)": "5.1",
+    "7.1": "5.1",
+}
+"""Channels that are kept -> as which: the layouts that every AAC decoder knows."""
 
 _TOLERANCE = 0.04
 """Seconds that time stamps inside a track may be off before silence is put in or sound is cut."""
@@ -56,15 +68,23 @@ def load_waveform(path: Path, sample_rate: int = 16000) -> Waveform:
 class SoundReader:
     """The first sound track of a media file, without gaps from time 0 of the file on.
 
-    Iterating gives blocks of float32 [channels, n] at the file's own rate; more than two channels are mixed
-    to stereo. Every iteration starts again; the file is closed when one ends or is abandoned.
+    Iterating gives blocks of float32 [channels, n] at the file's own rate. Every iteration starts again; the
+    file is closed when one ends or is abandoned.
+
+    Args:
+        path: of any file with sound.
+        surround: keep up to six channels, where they are among `SURROUND`; else, and of all others, what is
+            more than stereo is mixed to stereo.
 
     Raises:
         MediaError: (also while iterating) the file is missing, unreadable, or has no sound.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, surround: bool = False) -> None:
         self._info = probe_audio(path)
+        self._layout = "mono" if self._info.channels == 1 else "stereo"
+        if surround:
+            self._layout = SURROUND.get(self._info.layout, self._layout)
 
     @property
     def info(self) -> AudioInfo:
@@ -72,9 +92,14 @@ class SoundReader:
         return self._info
 
     @property
+    def layout(self) -> str:
+        """Of the blocks: mono, stereo or a value of `SURROUND`."""
+        return self._layout
+
+    @property
     def channels(self) -> int:
-        """Of the blocks: 1 or 2."""
-        return min(self._info.channels, 2)
+        """Of the blocks."""
+        return AudioLayout(self._layout).nb_channels
 
     def __iter__(self) -> Generator[Samples]:
         path, rate = self._info.path, self._info.sample_rate
@@ -84,18 +109,20 @@ class SoundReader:
             if stream.duration is not None and stream.time_base is not None:
                 end = stream_start(stream) + stream.duration * stream.time_base - zero
             timeline = _Timeline(rate, zero, end)
-            blocks = timeline.place(_decode(container, stream, path), _Mixer(rate, self.channels))
+            blocks = timeline.place(_decode(container, stream, path), _Mixer(rate, self._layout))
             if end is not None and "mp4" in container.format.name:
                 # This family declares the end to the sample, while decoders hand out whole blocks.
                 blocks = _cut(blocks, max(1, round(end * rate)))
             yield from blocks
 
 
-def resample(blocks: Iterable[Samples], rate: int, new_rate: int) -> Iterator[Samples]:
-    """Blocks of float32 [channels, n] at one rate -> the same sound at another."""
+def resample(
+    blocks: Iterable[Samples], rate: int, new_rate: int, layout: str | None = None
+) -> Iterator[Samples]:
+    """Blocks of float32 [channels, n] at one rate -> the same at another; layout: if not mono or stereo."""
     resampler: AudioResampler | None = None
     for block in blocks:
-        layout = "mono" if len(block) == 1 else "stereo"
+        layout = layout or ("mono" if len(block) == 1 else "stereo")
         resampler = resampler or AudioResampler("fltp", layout, new_rate)
         frame = AudioFrame.from_ndarray(np.ascontiguousarray(block), "fltp", layout)
         frame.sample_rate = rate
@@ -147,13 +174,15 @@ class _Timeline:
 
 
 class _Mixer:
-    """Sound of any sample format, layout and rate -> float32 [1 or 2, n] at one rate."""
+    """Sound of any sample format, layout and rate -> float32 [channels, n] at one rate.
 
-    def __init__(self, rate: int, channels: int) -> None:
-        self.channels = channels
+    From stereo to mono the library would add 3 dB and clip, so that is never asked of it.
+    """
+
+    def __init__(self, rate: int, layout: str) -> None:
+        self.channels = AudioLayout(layout).nb_channels
         self._rate = rate
-        # From stereo to mono the library would add 3 dB and clip, so that is never asked of it.
-        self._layout = "mono" if channels == 1 else "stereo"
+        self._layout = layout
         self._form: tuple[str, str, int] | None = None
         self._resampler: AudioResampler | None = None
 

@@ -158,7 +158,7 @@ class ChunkedWriter:
     def _like(self, template: VideoStream, container: OutputContainer) -> VideoStream:
         stream = container.add_stream_from_template(template)
         stream.time_base = Fraction(1, self._ticks)
-        if template.codec_context.name == "hevc":
+        if template.codec_context.name == "hevc" and container.format.name != "matroska":
             stream.codec_context.codec_tag = "hvc1"
         return stream
 

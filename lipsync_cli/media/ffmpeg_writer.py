@@ -60,7 +60,7 @@ def encoder_options(encoder: str, crf: float, preset: str, bits: int = 8) -> dic
 
 
 class FfmpegWriter:
-    """Writes frames as H.264 or HEVC with the speech into an mp4 file (a `FrameSink`).
+    """Writes frames as H.264 or HEVC with the speech into an mp4, mov or Matroska file (a `FrameSink`).
 
     As `VideoWriter` in all that it promises. Pictures go to the program with their time stamps (raw video in
     NUT) and come to lie in a file of their own beside the output, which on a clean exit is joined with the
@@ -113,8 +113,7 @@ class FfmpegWriter:
         self._rate = rate
         self._ticks = ticks_a_second(rate)
         self._muxer = Muxer(path, ticks=self._ticks, speech=speech, comment=comment)
-        target = path.resolve()
-        self._video_part = self._muxer.part.with_name(f"{self._muxer.part.stem}.video{target.suffix}")
+        self._video_part = self._muxer.part.with_name(f"{self._muxer.part.stem}.video.mp4")
         self._shown = array("q")
         self._files = ExitStack()
 
@@ -163,7 +162,7 @@ class FfmpegWriter:
         return ffmpeg.output(
             ffmpeg.input("pipe:0", format="nut"),
             str(self._video_part),
-            format="mov" if self._video_part.suffix == ".mov" else "mp4",
+            format="mp4",
             vcodec=self._encoder,
             color_range="tv",
             fps_mode="passthrough",
@@ -195,7 +194,7 @@ class FfmpegWriter:
         def like(container: OutputContainer) -> VideoStream:
             stream = container.add_stream_from_template(source)
             stream.time_base = Fraction(1, self._ticks)
-            if source.codec_context.name == "hevc":
+            if source.codec_context.name == "hevc" and container.format.name != "matroska":
                 stream.codec_context.codec_tag = "hvc1"
             return stream
 

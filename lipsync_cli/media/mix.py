@@ -24,8 +24,13 @@ class Sound(Protocol):
         ...
 
     @property
+    def layout(self) -> str:
+        """Of the blocks, by ffmpeg's names."""
+        ...
+
+    @property
     def channels(self) -> int:
-        """Of the blocks: 1 or 2."""
+        """Of the blocks."""
         ...
 
     def __iter__(self) -> Generator[Samples]:
@@ -68,6 +73,11 @@ class MixedSound:
     def info(self) -> AudioInfo:
         """Of the first sound, with the mixture's channels and length."""
         return self._info
+
+    @property
+    def layout(self) -> str:
+        """Mono or stereo."""
+        return "mono" if self._channels == 1 else "stereo"
 
     @property
     def channels(self) -> int:

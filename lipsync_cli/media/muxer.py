@@ -18,18 +18,20 @@ from lipsync_cli.media.audio import SoundReader
 from lipsync_cli.media.mix import Sound
 from lipsync_cli.media.speech_track import Track, open_track
 
+FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
+"""How an output may end -> the container that it becomes."""
 _LONGEST_NAME = 200
 """Bytes of a file's name that the temporary name keeps: most file systems end at 255."""
 
 
 class Muxer:
-    """An mp4 or mov file with one video stream and, if wanted, the speech.
+    """An mp4, mov or Matroska file with one video stream and, if wanted, the speech.
 
     It is written as `.NAME.part.SUFFIX` beside `path` (a link is followed) and renamed by `finish`, after its
     bytes have reached the disk; `close` without `finish` leaves no trace.
 
     Args:
-        path: ends in .mp4, .m4v or .mov.
+        path: ends in one of `FORMATS`. Matroska rounds times to milliseconds, the others to `ticks`.
         ticks: units a second of the time stamps.
         speech: the sound (a file, or a mixture), or None. Raises MediaError when it has none.
         comment: written into the file's comment tag.
@@ -40,7 +42,7 @@ class Muxer:
         self._part = _part_name(self._target)
         self._ticks = ticks
         self._comment = comment
-        self._sound = SoundReader(speech) if isinstance(speech, Path) else speech
+        self._sound = SoundReader(speech, surround=True) if isinstance(speech, Path) else speech
         self._speech: Track | None = None
         self._container: OutputContainer | None = None
 
@@ -51,11 +53,13 @@ class Muxer:
 
     def open(self, add_video: Callable[[OutputContainer], VideoStream]) -> VideoStream:
         """Begin the file with the stream that `add_video` adds to it."""
+        container = FORMATS[self._target.suffix.lower()]
+        options = {"movflags": "+faststart", "movie_timescale": str(self._ticks)}
         self._container = av.open(
             str(self._part),
             "w",
-            format="mov" if self._target.suffix.lower() == ".mov" else "mp4",
-            container_options={"movflags": "+faststart", "movie_timescale": str(self._ticks)},
+            format=container,
+            container_options={} if container == "matroska" else options,
         )
         if self._comment is not None:
             self._container.metadata["comment"] = self._comment

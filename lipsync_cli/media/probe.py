@@ -85,6 +85,7 @@ def probe_audio(path: Path) -> AudioInfo:
             channels=stream.codec_context.layout.nb_channels,
             duration=float(_declared_end(container, stream)),
             codec=stream.codec_context.name,
+            layout=stream.codec_context.layout.name,
         )
 
 

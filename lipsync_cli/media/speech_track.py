@@ -19,13 +19,21 @@ from lipsync_cli.media.mix import Sound
 from lipsync_cli.media.probe import audio_stream, open_media, packets, time_zero
 
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
-_LARGEST_BIT_RATE = 192_000
+_BIT_RATE = 192_000
+"""Bits a second, of mono and stereo."""
+_CHANNEL_BIT_RATE = 80_000
 _BITS_A_SAMPLE = 6
 """AAC holds at most 6144 bits in a block of 1024 samples of one channel."""
 
 
-COPIED_CODECS = ("aac", "mp3", "mp3float", "alac", "ac3", "eac3")
-"""What an mp4 or mov file takes as it is."""
+_EVERYWHERE = ("aac", "mp3", "mp3float", "alac", "ac3", "eac3")
+_UNCOMPRESSED = ("pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le")
+COPIED_CODECS = {
+    "mp4": _EVERYWHERE,
+    "mov": (*_EVERYWHERE, *_UNCOMPRESSED),
+    "matroska": (*_EVERYWHERE, *_UNCOMPRESSED, "flac"),
+}
+"""Container -> what it takes as it is."""
 
 
 class Track(Protocol):
@@ -45,22 +53,26 @@ class Track(Protocol):
 
 
 def open_track(container: OutputContainer, sound: Sound) -> Track:
-    """A file's own packets where mp4 takes them, so that nothing of the sound is lost; else encoded anew."""
-    if isinstance(sound, SoundReader) and _can_be_copied(sound):
+    """A file's own packets where the container takes them, so that nothing is lost; else encoded anew."""
+    if isinstance(sound, SoundReader) and _can_be_copied(sound, container.format.name):
         return CopiedTrack(container, sound.info.path)
     return SpeechTrack(container, sound)
 
 
-def _can_be_copied(sound: SoundReader) -> bool:
-    """Whether its packets alone say when they are heard: a track that starts late has to be decoded."""
-    if sound.info.codec not in COPIED_CODECS:
+def _can_be_copied(sound: SoundReader, container: str) -> bool:
+    """Whether its packets alone say when they are heard: a track that starts late has to be decoded.
+
+    Matroska has no place for packets before time 0, which warm up the decoders of some formats.
+    """
+    if sound.info.codec not in COPIED_CODECS[container]:
         return False
     with open_media(sound.info.path) as source:
         stream = audio_stream(source, sound.info.path)
         first = next(packets(source, stream), None)
         if first is None or first.pts is None or first.time_base is None:
             return False
-        return first.pts * first.time_base <= time_zero(source)
+        start = first.pts * first.time_base - time_zero(source)
+        return start == 0 if container == "matroska" else start <= 0
 
 
 class CopiedTrack:
@@ -110,13 +122,16 @@ class SpeechTrack:
     def __init__(self, container: OutputContainer, sound: Sound) -> None:
         rate, channels = sound.info.sample_rate, sound.channels
         self._rate = next((known for known in _AAC_RATES if known >= rate), _AAC_RATES[-1])
-        self._layout = "mono" if channels == 1 else "stereo"
+        self._layout = sound.layout
         self._channels = channels
         self._source = iter(sound)
-        self._blocks = self._source if rate == self._rate else resample(self._source, rate, self._rate)
+        self._blocks = (
+            self._source if rate == self._rate else resample(self._source, rate, self._rate, self._layout)
+        )
         self._rest: Samples = np.zeros((channels, 0), np.float32)
         self._n_written = 0
-        bit_rate = min(_LARGEST_BIT_RATE, _BITS_A_SAMPLE * self._rate * channels)
+        wanted = max(_BIT_RATE, _CHANNEL_BIT_RATE * channels)
+        bit_rate = min(wanted, _BITS_A_SAMPLE * self._rate * channels)
         stream = container.add_stream("aac", rate=self._rate, bit_rate=bit_rate, layout=self._layout)
         self._stream: AudioStream = stream
 

@@ -21,10 +21,10 @@ from lipsync_cli.device import has_avx512
 from lipsync_cli.errors import MediaError, SettingsError
 from lipsync_cli.interfaces import Colours, Frame
 from lipsync_cli.media.mix import Sound
-from lipsync_cli.media.muxer import Muxer, named_errors
+from lipsync_cli.media.muxer import FORMATS, Muxer, named_errors
 from lipsync_cli.media.picture import PictureEncoder
 
-SUFFIXES = (".mp4", ".m4v", ".mov")
+SUFFIXES = tuple(FORMATS)
 """What an output may be called."""
 ENCODERS = {"h264": "libx264", "hevc": "libx265"}
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
@@ -92,11 +92,12 @@ def check_not_an_input(output: Path, *inputs: Path) -> None:
 
 
 class VideoWriter:
-    """Writes frames as H.264 or HEVC with the speech as AAC into an mp4 file (a `FrameSink`).
+    """Writes frames as H.264 or HEVC with the speech into an mp4, mov or Matroska file (a `FrameSink`).
 
     Each frame is shown from its own `time` to that of the next, the last one for 1 / `rate` seconds: any
-    rate, constant or variable, is kept. Time 0 of the frames is time 0 of the speech, which is cut at the end
-    of the last frame, or filled up with silence to there. Sound is read and muxed as the frames come.
+    rate, constant or variable, is kept. Time 0 of the frames is time 0 of the speech. Speech that is encoded
+    ends with the last frame, cut or filled up with silence; speech that is copied ends with the packet that
+    sounds there, or where it is over. Sound is read and muxed as the frames come.
 
     Pictures are written as 4:2:0, limited range, in the given colours or, without such, in 8 bits of BT.709
     above 576 lines and of BT.601 (SMPTE 170M) up to there, and tagged so. What a frame has unchanged of its
@@ -112,8 +113,8 @@ class VideoWriter:
         height: pixels of every frame.
         rate: frames a second, nominally: time stamps that are multiples of 1 / rate are kept exactly.
         speech: any file with sound, a mixture, or None for a silent video. The first track of a file is
-            copied where mp4 takes its format (AAC, MP3, ALAC, AC-3); else it is written as AAC at its own
-            sample rate, mono or stereo, at up to 192 kbit/s.
+            copied where the container takes its format (`COPIED_CODECS`); else it is written as AAC at its
+            own sample rate, at up to 192 kbit/s, in mono, stereo or the channels of `SURROUND`.
         crf: quality, 0 (best) to 51.
         preset: one of `PRESETS`.
         codec: `h264` or `hevc`.
@@ -206,7 +207,7 @@ class VideoWriter:
         context.colorspace = colours.matrix
         context.color_primaries, context.color_trc = colours.primaries, colours.transfer
         context.color_range = int(ColorRange.MPEG)
-        if self._codec == "hevc":
+        if self._codec == "hevc" and container.format.name != "matroska":
             context.codec_tag = "hvc1"  # the only one that Apple's players take
         return stream
 

@@ -138,6 +138,24 @@ def test_sound_does_not_outlast_the_picture(
     assert min(2.0, video_end) - 0.03 < audio_end <= video_end + 1e-3
 
 
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
+@pytest.mark.parametrize("suffix", [".mov", ".mkv", ".m4v"])
+def test_other_containers_hold_the_same(
+    open_sink: Callable[..., FrameSink], target: Path, speech: Path, suffix: str, codec: str
+) -> None:
+    target = target.with_suffix(suffix)
+    with open_sink(target, width=64, height=48, rate=RATE, speech=speech, codec=codec) as sink:
+        write_some(sink, 30)
+    assert list(target.parent.iterdir()) == [target]
+    rounding = 5.1e-4 if suffix == ".mkv" else 1e-6  # Matroska counts milliseconds
+    np.testing.assert_allclose(decoded(target)[0], [float(i / RATE) for i in range(30)], atol=rounding)
+    with av.open(str(target)) as container:
+        assert ("matroska" in container.format.name) == (suffix == ".mkv")
+        assert container.streams.video[0].codec_context.name == codec
+        assert container.streams.audio[0].codec_context.name == ("aac" if suffix == ".m4v" else "pcm_s16le")
+        assert float((container.duration or 0) / 1e6) == pytest.approx(float(30 / RATE), abs=0.05)
+
+
 def test_the_name_appears_only_on_a_clean_exit(open_sink: Callable[..., FrameSink], target: Path) -> None:
     with open_sink(target, width=64, height=48, rate=RATE, speech=None) as sink:
         write_some(sink, 5)

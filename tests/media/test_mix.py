@@ -8,11 +8,14 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.audio.layout import AudioLayout
 
 from lipsync_cli.errors import MediaError
 from lipsync_cli.interfaces import Frame
-from lipsync_cli.media.audio import SoundReader, load_waveform
+from lipsync_cli.media.audio import SURROUND, SoundReader, load_waveform
 from lipsync_cli.media.mix import MixedSound, Voice
+from lipsync_cli.media.probe import probe_audio
+from lipsync_cli.media.reader import VideoReader
 from lipsync_cli.media.writer import VideoWriter
 
 
@@ -90,6 +93,71 @@ def test_a_speech_that_mp4_takes_is_copied_bit_by_bit(
     assert len(ours) >= len(theirs) - 3
     written, read = load_waveform(output, 48_000), load_waveform(speech, 48_000)
     assert abs(find_lag(written.samples, read.samples)) <= 0.001 * 48_000
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".mkv"])
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.wav", "pcm_s16le"), ("a.wav", "pcm_s24le"), ("a.flac", "flac")]
+)
+def test_mov_and_matroska_take_speech_without_loss(
+    studio: Any, make_noise: Any, tmp_path: Path, suffix: str, name: str, codec: str
+) -> None:
+    speech = studio.sound(name, make_noise(0.9, channels=2), codec=codec)
+    output = write(tmp_path / f"out{suffix}", speech)
+    assert probe_audio(output).codec == ("aac" if (codec, suffix) == ("flac", ".mov") else codec)
+    written, read = load_waveform(output, 48_000).samples, load_waveform(speech, 48_000).samples
+    length = min(len(written), len(read))
+    assert length >= 0.9 * 48_000
+    if probe_audio(output).codec == codec:
+        assert np.array_equal(written[:length], read[:length])
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.m4a", "aac"), ("a.mp3", "libmp3lame"), ("a.opus", "libopus"), ("a.wav", None)]
+)
+def test_in_matroska_picture_and_sound_begin_at_time_0(
+    studio: Any, make_noise: Any, find_lag: Any, tmp_path: Path, name: str, codec: str | None
+) -> None:
+    speech = studio.sound(name, make_noise(1.0, channels=2), codec=codec)
+    output = write(tmp_path / "out.mkv", speech)
+    assert [frame.time for frame in VideoReader(output)][:3] == [0.0, 0.04, 0.08]
+    with av.open(str(output)) as container:
+        assert container.streams.video[0].start_time == 0
+    written, read = load_waveform(output, 48_000), load_waveform(speech, 48_000)
+    assert abs(find_lag(written.samples, read.samples)) <= 0.001 * 48_000
+
+
+def test_a_copied_speech_that_is_short_ends_where_it_is_over(
+    studio: Any, make_noise: Any, tmp_path: Path
+) -> None:
+    output = write(tmp_path / "out.mp4", studio.sound("a.m4a", make_noise(0.4)), seconds=1.0)
+    assert SoundReader(output).info.duration == pytest.approx(0.4, abs=2 * 1024 / 48_000)
+
+
+@pytest.mark.parametrize("layout", ["3.0", "5.0(side)", "5.1", "5.1(side)", "quad"])
+def test_speech_of_many_channels_keeps_those_that_aac_has(studio: Any, tmp_path: Path, layout: str) -> None:
+    kept = SURROUND.get(layout, "stereo")
+    names = [channel.name for channel in AudioLayout(layout).channels]
+    tones = [np.sin(2 * np.pi * (400 + 200 * i) * np.arange(48_000) / 48_000) / 8 for i in range(len(names))]
+    speech = tmp_path / "speech.flac"
+    with av.open(str(speech), "w") as container:
+        stream = container.add_stream("flac", rate=48_000, layout=layout)
+        samples = (np.stack(tones) * 2**31).astype(np.int32)
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T.reshape(1, -1)), "s32", layout)
+        frame.sample_rate = 48_000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    output = write(tmp_path / "out.mp4", speech)
+    found = SoundReader(output, surround=True)
+    assert (found.info.codec, found.layout) == ("aac", kept)
+    if kept == "stereo":
+        return
+    places = {"SL": "BL", "SR": "BR"}  # the side speakers of one are the back ones of the other
+    heard = np.concatenate(list(found), axis=1)[:, 8192 : 8192 + 24_000]
+    for channel, sound in zip(AudioLayout(kept).channels, heard, strict=True):
+        wanted = next(i for i, name in enumerate(names) if channel.name in (name, places.get(name)))
+        if channel.name != "LFE":  # which AAC cuts off above 120 Hz
+            assert np.argmax(np.abs(np.fft.rfft(sound))) == (400 + 200 * wanted) // 2
 
 
 def test_a_copied_speech_ends_with_the_picture_within_a_packet(
