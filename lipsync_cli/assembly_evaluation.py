@@ -25,10 +25,11 @@ CorpusName = Literal["lrs2", "lrw", "hdtf", "grid", "folder"]
 def make_instruments(  # noqa: PLR0913 - each is a choice of the user
     *,
     sync_network: str,
-    syncnet_v2: Path | None,
+    syncnet_v2: str | None,
     lse_protocol: Literal["lrs", "tracks"],
     device: str,
-    inception: Path | None = None,
+    inception: str | None = None,
+    identity: str | None = None,
     model: str | None = None,
     restore: str = "none",
     baseline: Baseline | None = None,
@@ -42,7 +43,9 @@ def make_instruments(  # noqa: PLR0913 - each is a choice of the user
     from lipsync_cli.evaluation.clip_figures import Instruments
     from lipsync_cli.evaluation.features import LipsFeatures, PictureFeatures
     from lipsync_cli.evaluation.sync import SyncEmbedder
+    from lipsync_cli.faces.recognition import SFace
     from lipsync_cli.registry.public import load_public
+    from lipsync_cli.registry.store import find_weights
 
     execution = make_execution(device, "fp32")
     detector, finder = make_face_finder("mediapipe", execution, [])
@@ -51,7 +54,7 @@ def make_instruments(  # noqa: PLR0913 - each is a choice of the user
         scorer = load_sync_scorer(sync_path(sync_network), execution)
     lse: Any = None
     if syncnet_v2 is not None:
-        lse = execution.place(load_public(syncnet_v2, "syncnet_v2"))
+        lse = execution.place(load_public(find_weights(syncnet_v2), "syncnet_v2"))
     make: Any = None
     if baseline == "static":
         make = partial(making.still_video, detector=detector, finder=finder)
@@ -61,11 +64,12 @@ def make_instruments(  # noqa: PLR0913 - each is a choice of the user
         make = _dubber(model, restore, device)
     features: dict[str, Any] = {}
     if inception is not None:
-        network = execution.place(load_public(inception, "fid_inception"))
+        network = execution.place(load_public(find_weights(inception), "fid_inception"))
         features["fid"] = PictureFeatures(network, execution.device)
     if isinstance(scorer, SyncEmbedder):
         features["frechet_lips"] = LipsFeatures(scorer, execution.device)
-    return Instruments(detector, finder, scorer, lse, lse_protocol, make, features)
+    recognizer = None if identity is None else SFace(find_weights(identity))
+    return Instruments(detector, finder, scorer, lse, lse_protocol, make, features, recognizer)
 
 
 def sync_path(name: str) -> Path:
@@ -77,9 +81,10 @@ def sync_path(name: str) -> Path:
 
 def network_hashes(
     sync_network: str,
-    syncnet_v2: Path | None,
-    inception: Path | None,
+    syncnet_v2: str | None,
+    inception: str | None,
     *,
+    identity: str | None = None,
     model: str | None = None,
     restore: str = "none",
 ) -> dict[str, str]:
@@ -94,7 +99,7 @@ def network_hashes(
     hashes = {}
     if sync_network != "none":
         hashes["sync_network_sha256"] = sha256_of(sync_path(sync_network))
-    for name, file in {"syncnet_v2": syncnet_v2, "inception": inception}.items():
+    for name, file in {"syncnet_v2": syncnet_v2, "inception": inception, "identity": identity}.items():
         if file is not None:
             hashes[f"{name}_sha256"] = sha256_of(find_weights(file))
     if model is not None:

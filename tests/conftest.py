@@ -59,6 +59,55 @@ def weights_folder() -> Path:
     return ROOT / "weights"
 
 
+class Onnx:
+    """Writes a little ONNX network: the mean of each colour of a picture [1, 3, 112, 112] -> [1, 3]."""
+
+    @classmethod
+    def write_mean_colour(cls, path: Path, size: int = 112) -> Path:
+        nodes = [
+            cls._node("GlobalAveragePool", "picture", "pooled"),
+            cls._node("Flatten", "pooled", "colour"),
+        ]
+        graph = b"".join(cls._field(1, node) for node in nodes) + cls._field(2, b"mean colour")
+        graph += cls._field(11, cls._value("picture", (1, 3, size, size)))
+        graph += cls._field(12, cls._value("colour", (1, 3)))
+        operators = cls._field(8, cls._field(1, b"") + cls._number(2, 13))
+        path.write_bytes(cls._number(1, 8) + cls._field(7, graph) + operators)
+        return path
+
+    @classmethod
+    def _node(cls, kind: str, source: str, result: str) -> bytes:
+        return cls._field(1, source.encode()) + cls._field(2, result.encode()) + cls._field(4, kind.encode())
+
+    @classmethod
+    def _value(cls, name: str, shape: tuple[int, ...]) -> bytes:
+        sides = b"".join(cls._field(1, cls._number(1, side)) for side in shape)
+        floats = cls._field(1, cls._number(1, 1) + cls._field(2, sides))
+        return cls._field(1, name.encode()) + cls._field(2, floats)
+
+    @classmethod
+    def _field(cls, number: int, content: bytes) -> bytes:
+        return cls._varint(number << 3 | 2) + cls._varint(len(content)) + content
+
+    @classmethod
+    def _number(cls, number: int, value: int) -> bytes:
+        return cls._varint(number << 3) + cls._varint(value)
+
+    @staticmethod
+    def _varint(value: int) -> bytes:
+        digits = []
+        while value > 127:
+            digits.append(value & 127 | 128)
+            value >>= 7
+        return bytes([*digits, value])
+
+
+@pytest.fixture
+def mean_colour(tmp_path: Path) -> Path:
+    """An ONNX network of faces, as simple as one can be."""
+    return Onnx.write_mean_colour(tmp_path / "mean_colour.onnx")
+
+
 class DrawnCorpus:
     """A cache of drawn faces whose mouths follow the sound: quick to make, and something to learn from."""
 

@@ -107,10 +107,15 @@ def evaluate(
         str, typer.Option(help="The network that finds AV offsets: a name, a file, 'default' or 'none'.")
     ] = "default",
     syncnet_v2: Annotated[
-        Path | None, typer.Option(help="Your file of the public SyncNet v2: adds LSE-C and LSE-D.")
+        str | None,
+        typer.Option(help="Your file of the public SyncNet v2 (or its name): adds LSE-C and LSE-D."),
     ] = None,
     inception: Annotated[
-        Path | None, typer.Option(help="Your file of the public Inception of FID: adds FID.")
+        str | None, typer.Option(help="Your file of the public Inception of FID (or its name): adds FID.")
+    ] = None,
+    identity: Annotated[
+        str | None,
+        typer.Option(help="Your file of OpenCV's SFace (or its name): adds the similarity of the person."),
     ] = None,
     lse_protocol: Annotated[
         LseShown, typer.Option(help="What SyncNet v2 is shown: whole frames, or crops of the face.")

@@ -52,8 +52,9 @@ class EvalOptions:
     series: Path | None
     own_offset: str
     sync_network: str
-    syncnet_v2: Path | None
-    inception: Path | None
+    syncnet_v2: str | None
+    inception: str | None
+    identity: str | None
     lse_protocol: Literal["lrs", "tracks"]
     device: str
     workers: int
@@ -68,7 +69,12 @@ def measure(chosen: EvalOptions) -> None:
     _check_places(chosen)
     model = chosen.model if chosen.dataset is not None and chosen.baseline is None else None
     hashes = assembly_evaluation.network_hashes(
-        chosen.sync_network, chosen.syncnet_v2, chosen.inception, model=model, restore=chosen.restore
+        chosen.sync_network,
+        chosen.syncnet_v2,
+        chosen.inception,
+        identity=chosen.identity,
+        model=model,
+        restore=chosen.restore,
     )
     make = _instruments(chosen, model)
     version = _version(chosen, hashes)
@@ -125,6 +131,7 @@ def _instruments(chosen: EvalOptions, model: str | None) -> Callable[[], Instrum
         lse_protocol=chosen.lse_protocol,
         device=chosen.device,
         inception=chosen.inception,
+        identity=chosen.identity,
         model=model,
         restore=chosen.restore,
         baseline=chosen.baseline,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lipsync_cli.errors import DataError, LipsyncError
 from lipsync_cli.evaluation.features import FeatureNetwork
 from lipsync_cli.evaluation.lse import LseNetwork, LseProtocol, measure_lse
-from lipsync_cli.evaluation.pictures import SIZE
+from lipsync_cli.evaluation.pictures import SIZE, FaceRecognizer
 from lipsync_cli.evaluation.results import OpeningSeries
 from lipsync_cli.evaluation.sync import RATE, SyncCurve, is_silent, sync_curve
 from lipsync_cli.evaluation.watch import Watched
@@ -49,6 +49,8 @@ class Instruments:
     """Makes (video, speech, output) where a run over a corpus judges what it makes itself."""
     features: Mapping[str, FeatureNetwork] = field(default_factory=dict)
     """Networks of the Fréchet distances, by the name of the distance."""
+    recognizer: FaceRecognizer | None = None
+    """Whose face it is, by a public network that users bring themselves; None: no identity similarity."""
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,6 +43,7 @@ FIGURES: Mapping[str, Figure] = {
     "lse_d": Figure("LSE-D by the public SyncNet v2", "feature units", "lower"),
     "real_lse_c": Figure("LSE-C of the real video with its own sound", "feature units"),
     "real_lse_d": Figure("LSE-D of the real video with its own sound", "feature units"),
+    "identity": Figure("cosine of SFace's features with the real video's", better="higher"),
     "opening_correlation": Figure("Pearson's r of the mouth openings with the real ones", better="higher"),
     "opening_amplitude": Figure("standard deviation of the openings over the real one", better="one"),
     "width_correlation": Figure("Pearson's r of the mouth widths with the real ones", better="higher"),
@@ -77,3 +78,21 @@ FIGURES: Mapping[str, Figure] = {
     "real_sync_score": Figure("sync score of the real video with its own sound"),
 }
 """In the order of reports: the columns of the paper's table 1 first."""
+
+_SYNCNET = "--syncnet-v2 FILE (syncnet_v2.model)"
+FILLED_BY: Mapping[str, str] = {
+    "fid": "--inception FILE (pt_inception-2015-12-05-6726825d.pth)",
+    "lse_c": _SYNCNET,
+    "lse_d": _SYNCNET,
+    "identity": "--identity FILE (face_recognition_sface_2021dec.onnx)",
+}
+"""What fills a column whose network users bring themselves."""
+
+
+def empty_columns(known: Iterable[str], names: Iterable[str] = tuple(FILLED_BY)) -> dict[str, str]:
+    """Columns without a figure -> what fills them, those that have one remedy joined: "lse_c, lse_d"."""
+    present, by_remedy = set(known), dict[str, list[str]]()
+    for name in names:
+        if name not in present:
+            by_remedy.setdefault(FILLED_BY[name], []).append(name)
+    return {", ".join(columns): remedy for remedy, columns in by_remedy.items()}

@@ -13,10 +13,10 @@ import numpy as np
 
 from lipsync_cli.errors import DataError, LipsyncError
 from lipsync_cli.evaluation import plots
-from lipsync_cli.evaluation.figures import FIGURES
+from lipsync_cli.evaluation.figures import FIGURES, empty_columns
 from lipsync_cli.evaluation.folders import Pair
 from lipsync_cli.evaluation.pairing import pair_frames
-from lipsync_cli.evaluation.paper import COLUMNS, COLUMNS_2, TABLE_1, TABLE_2, column_cells, hints
+from lipsync_cli.evaluation.paper import COLUMNS, COLUMNS_2, TABLE_1, TABLE_2, column_cells
 from lipsync_cli.evaluation.report import ARROWS, judged, number, verdict, versions, write_text
 from lipsync_cli.evaluation.results import ClipResult, Evaluation
 from lipsync_cli.interfaces import Frame, Image
@@ -207,9 +207,8 @@ def _paper(evaluation: Evaluation) -> list[str]:
     """What was measured in the order of the paper's columns, above what it reports."""
     own = ["these clips", *column_cells(evaluation.figures)]
     parts = ["<h2>Beside the paper's tables</h2>", "<p>Other people, crops and definitions: to look at."]
-    parts += [
-        f" An empty column is filled by <code>{escape(hint)}</code>." for hint in hints(evaluation.figures)
-    ]
+    for columns, remedy in empty_columns(evaluation.figures).items():
+        parts.append(f"<br>No {columns}: filled by <code>{escape(remedy)}</code>.")
     parts.append("</p>")
     for corpus, methods in TABLE_1.items():
         rows = [own, *([name, *(f"{value:.2f}" for value in values)] for name, values in methods.items())]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from lipsync_cli.evaluation.figures import empty_columns
 from lipsync_cli.evaluation.report import aligned
 from lipsync_cli.evaluation.results import Evaluation
 from lipsync_cli.metrics.base import Summary
@@ -51,29 +52,20 @@ TABLE_2: Mapping[str, tuple[float, ...]] = {
 }
 COLUMNS_2 = ("psnr", "ssim", "fid", "lmd", "lse_c", "lse_d", "ifc")
 """Of table 2."""
-_FILLED_BY = {
-    "fid": "--inception FILE (pt_inception-2015-12-05-6726825d.pth)",
-    "lse_c": "--syncnet-v2 FILE (syncnet_v2.model)",
-    "lse_d": "--syncnet-v2 FILE (syncnet_v2.model)",
-}
 
 
 def column_table(evaluation: Evaluation) -> list[str]:
     """Lines for a terminal: the means in the order of the paper's table 1; what fills an empty column."""
     cells = column_cells(evaluation.figures)
     lines = aligned([("the paper's columns", *COLUMNS, ""), ("these clips", *cells, "")])
-    return lines + [f"  an empty column is filled by {hint}" for hint in hints(evaluation.figures)]
+    empty = empty_columns(evaluation.figures)
+    return lines + [f"  no {columns}: filled by {remedy}" for columns, remedy in empty.items()]
 
 
 def column_cells(known: Mapping[str, Summary], columns: Sequence[str] = COLUMNS) -> list[str]:
     """The means in the order of columns of the paper; '-' where there is none."""
     names = [_OURS.get(column, column) for column in columns]
     return [f"{known[name].mean:.2f}" if name in known else "-" for name in names]
-
-
-def hints(known: Mapping[str, Summary]) -> list[str]:
-    """What fills the columns that are empty because a network is missing."""
-    return sorted({hint for name, hint in _FILLED_BY.items() if name not in known})
 
 
 def paper_tables() -> list[str]:

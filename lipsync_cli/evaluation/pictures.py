@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lipsync_cli.evaluation.features import FeatureCollector, FeatureNetwork
 from lipsync_cli.evaluation.watch import Watched
 from lipsync_cli.faces.crop import crop_face, points_in_crop
-from lipsync_cli.interfaces import Box, Frame, Image
+from lipsync_cli.interfaces import Box, Frame, Image, Points
+from lipsync_cli.metrics.identity import IdentitySimilarity
 from lipsync_cli.metrics.image import Psnr, SharpnessRatio, Ssim
 from lipsync_cli.metrics.landmarks import LmdCoordinates, LmdSum
 from lipsync_cli.metrics.temporal import FlickerRatio, InterFrameConsistency
@@ -19,14 +22,28 @@ SIZE = 96
 MOUTH = (0.5, 5 / 6, 0.19, 0.81)
 """Top, bottom, left and right of the window around the mouth, as shares of the crop: lips of every speaker
 tried lie in it, open or closed, and little else does."""
+IDENTITY_STEP = 5
+"""Every so many pairs of frames are asked whose face it is: from one to the next little changes."""
 _LARGEST = 1024  # pixels of a crop at the video's own size
+
+
+class FaceRecognizer(Protocol):
+    """What tells people apart."""
+
+    def features(self, image: Image, anchors: Points) -> NDArray[np.float32]:
+        """[D] of the face in a picture [H, W, 3] with these five points [5, 2], pixels."""
+        ...
 
 
 class PictureFigures:
     """Compares frame after frame in crops cut from both videos with the REAL video's box."""
 
     def __init__(
-        self, real: Watched, generated: Watched, features: Mapping[str, FeatureNetwork] | None = None
+        self,
+        real: Watched,
+        generated: Watched,
+        features: Mapping[str, FeatureNetwork] | None = None,
+        recognizer: FaceRecognizer | None = None,
     ) -> None:
         self._real, self._generated = real, generated
         self._native = _native_size(real)
@@ -35,6 +52,7 @@ class PictureFigures:
         self._lower, self._static = Psnr(), Psnr()
         self._small_mouth, self._native_mouth = SharpnessRatio(), SharpnessRatio()
         self._lips = LmdSum(), LmdCoordinates()
+        self._recognizer, self._identity = recognizer, IdentitySimilarity()
         self.features = FeatureCollector(features or {})
         """Of the crops, for distances between all pictures of a run."""
         self._last: int | None = None
@@ -66,7 +84,13 @@ class PictureFigures:
         self._small_mouth.update(*(mouth_window(crop) for crop in crops))
         native = (crop_face(frame.image, box, self._native) for frame in (generated, real))
         self._native_mouth.update(*(mouth_window(crop) for crop in native))
-        self._update_lips(real.index, generated.index, box)
+        if self._generated_has_face(generated.index):
+            self._update_lips(real.index, generated.index, box)
+            if self._recognizer is not None and self.n_frames % IDENTITY_STEP == 0:
+                self._identity.update(
+                    self._recognizer.features(generated.image, self._generated.anchors[generated.index]),
+                    self._recognizer.features(real.image, self._real.anchors[real.index]),
+                )
         self.n_frames += 1
 
     def _follow(self, index: int) -> None:
@@ -78,9 +102,10 @@ class PictureFigures:
             self.features.interrupt()
         self._last = index
 
+    def _generated_has_face(self, index: int) -> bool:
+        return index < len(self._generated.track) and bool(self._generated.track.present[index])
+
     def _update_lips(self, real: int, generated: int, box: Box) -> None:
-        if generated >= len(self._generated.track) or not self._generated.track.present[generated]:
-            return
         points = [
             points_in_crop(watched.lips[index], box, SIZE)
             for watched, index in ((self._generated, generated), (self._real, real))
@@ -92,7 +117,9 @@ class PictureFigures:
         """Figures by name (`figures.FIGURES`), NaN where nothing could be measured."""
         ssim, psnr, ifc, flicker = (metric.compute() for metric in self._whole)
         lower, static = self._lower.compute(), self._static.compute()
+        identity = {} if self._recognizer is None else {"identity": self._identity.compute()}
         return {
+            **identity,
             "ssim": ssim,
             "psnr": psnr,
             "psnr_lower": lower,

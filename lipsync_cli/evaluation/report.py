@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lipsync_cli.errors import DataError
-from lipsync_cli.evaluation.figures import FIGURES
+from lipsync_cli.evaluation.figures import FIGURES, empty_columns
 from lipsync_cli.evaluation.results import ClipResult, Evaluation, OpeningSeries, outcome_to_json
 from lipsync_cli.metrics.base import Summary
 
@@ -61,6 +61,8 @@ def video_table(clip: ClipResult) -> list[str]:
         for each in clip.sync.seconds:
             offset = "-" if each.offset is None else f"{each.offset:+d}"
             lines.append(f"{each.start:6.0f}  {each.score:5.3f}  {offset:>6}")
+    empty = empty_columns(clip.figures, ("lse_c", "lse_d")) if "lse" not in clip.left_out else {}
+    lines += [f"no {columns}: filled by {remedy}" for columns, remedy in empty.items()]
     return lines
 
 
@@ -115,7 +117,8 @@ def as_json(
 
     `metrics` {name: {mean, median, low, high, n, unit, better, says}}, `clips` (figures, series and
     reasons of each), `left_out` [{clip, what, reason}] (what: `all` or a figure), `n_clips`, `n_left_out`,
-    `settings`, `versions`; `differences` (as `metrics`) where another method was named.
+    `settings`, `versions`; `not_measured` {columns: what would fill them}; `differences` (as `metrics`) where
+    another method was named.
     """
     left_out = [{"clip": each.name, "what": "all", "reason": each.reason} for each in evaluation.left_out]
     left_out += [
@@ -127,6 +130,7 @@ def as_json(
         "metrics": {name: _summary(name, summary) for name, summary in evaluation.figures.items()},
         "clips": [outcome_to_json(clip) for clip in evaluation.clips],
         "left_out": left_out,
+        "not_measured": empty_columns(evaluation.figures),
         "n_clips": len(evaluation.clips),
         "n_left_out": len(evaluation.left_out),
         "settings": dict(settings),

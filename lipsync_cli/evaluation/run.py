@@ -82,7 +82,7 @@ def compare_pair(
     streams = VideoReader(reference), VideoReader(generated)
     real, made = (watch(stream, instruments.detector, instruments.finder) for stream in streams)
     _refuse_mismatch(real, made, reference, generated)
-    pictures = PictureFigures(real, made, instruments.features)
+    pictures = PictureFigures(real, made, instruments.features, instruments.recognizer)
     pictures.update_all(pair_frames(*streams, tolerance=real.period / 2))
     if pictures.n_frames < FEWEST_FRAMES:
         raise DataError(

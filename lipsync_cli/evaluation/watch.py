@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from lipsync_cli.faces.align import N_ANCHORS, anchors
 from lipsync_cli.faces.landmarks import lips, mouth_width
 from lipsync_cli.faces.track import FaceTrack, FaceTracker, Observation, build_track
 from lipsync_cli.interfaces import FaceDetector, FrameStream, Image, LandmarkFinder, Landmarks
@@ -25,6 +26,8 @@ class Watched:
     """[N] mouth width over face width, 0 without a face."""
     lips: NDArray[np.float32]
     """[N, P, 2] lip points in pixels of the picture, 0 without a face."""
+    anchors: NDArray[np.float32]
+    """[N, 5, 2] eyes, nose and corners of the mouth in pixels of the picture, 0 without a face."""
     size: tuple[int, int]
     """Width and height of the pictures."""
     period: float
@@ -61,6 +64,7 @@ class _Notes:
     faces: list[Observation | None] = field(default_factory=list)
     widths: list[float] = field(default_factory=list)
     lips: list[NDArray[np.float32] | None] = field(default_factory=list)
+    anchors: list[NDArray[np.float32] | None] = field(default_factory=list)
     smallest: float = float("inf")
     most_closed: int | None = None
     closed_image: Image | None = None
@@ -72,6 +76,7 @@ class _Notes:
         self.faces.append(face)
         self.widths.append(0.0 if landmarks is None else mouth_width(landmarks))
         self.lips.append(None if landmarks is None else lips(landmarks).astype(np.float32))
+        self.anchors.append(None if landmarks is None else anchors(landmarks))
         if face is not None and face.opening < self.smallest:
             self.smallest, self.most_closed, self.closed_image = face.opening, len(self.times) - 1, image
 
@@ -87,6 +92,7 @@ def watch(frames: FrameStream, detector: FaceDetector, finder: LandmarkFinder) -
         track=build_track(notes.times, notes.starts, notes.faces),
         widths=np.asarray(notes.widths, dtype=np.float32),
         lips=_stacked(notes.lips),
+        anchors=_stacked(notes.anchors, N_ANCHORS),
         size=size,
         period=usual_period(notes.times, float(1 / frames.info.rate)),
         most_closed=notes.most_closed,
@@ -99,8 +105,8 @@ def usual_period(times: Sequence[float], default: float) -> float:
     return float(np.median(np.diff(times))) if len(times) > 1 else default
 
 
-def _stacked(points: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32]:
-    n_points = next((len(each) for each in points if each is not None), 0)
+def _stacked(points: Sequence[NDArray[np.float32] | None], default: int = 0) -> NDArray[np.float32]:
+    n_points = next((len(each) for each in points if each is not None), default)
     empty = np.zeros((n_points, 2), dtype=np.float32)
     if not points:
         return np.zeros((0, 0, 2), dtype=np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,15 +83,22 @@ def pull(
 def import_file(path: Path, *, name: str | None = None, trust: bool = False) -> Fetched:
     """Convert a public file that the user has to safetensors in the cache folder, without running code.
 
+    ONNX networks, which others run, are copied as they are.
+
     name: which weights of the registry it is; found by its sha256 or its network where that is enough. Raises
     WeightsError when the file is damaged, holds code, is of another network, or has not the sha256 that is
     publicly known (or none is) and `trust` is not set. Nothing is left half-written.
     """
     from lipsync_cli.registry.public import read_public
 
-    weights = read_public(path)
-    found = store.sha256_of(path)
     registry = store.load_registry()
+    if name is not None and _is_onnx(registry.entry(name)):
+        return _import_onnx(path, name, registry.entry(name), trust)
+    found = store.sha256_of(path)
+    onnx = next((key for key, entry in registry.entries.items() if _is_onnx(entry, found)), None)
+    if onnx is not None:
+        return _import_onnx(path, onnx, registry.entry(onnx), trust)
+    weights = read_public(path)
     name = name or _guess(registry, weights, path, found)
     entry = registry.entry(name)
     if entry.architecture != weights.architecture:
@@ -104,6 +112,30 @@ def import_file(path: Path, *, name: str | None = None, trust: bool = False) -> 
     _save(weights, entry, found, target)
     store.forget_digests()
     remember(target.parent, name, TrustedFile(target.name, store.sha256_of(target), str(path.absolute())))
+    return Fetched(name, entry, target, found)
+
+
+def _is_onnx(entry: WeightsEntry, sha256: str | None = None) -> bool:
+    """Whether an entry is of an ONNX network (and has this sha256)."""
+    return entry.file.endswith(".onnx") and sha256 in (None, entry.sha256)
+
+
+def _import_onnx(path: Path, name: str, entry: WeightsEntry, trust: bool) -> Fetched:
+    found = store.sha256_of(path)
+    if not trust and entry.sha256 != found:
+        _refuse(f"{path}: ", entry, found, "the same command with --trust takes it all the same")
+    target = store.cache_folder() / entry.file
+    part = target.with_name(target.name + ".part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, part)
+        part.replace(target)
+    except OSError as error:
+        raise WeightsError(f"{target}: cannot be written: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    store.forget_digests()
+    remember(target.parent, name, TrustedFile(target.name, found, str(path.absolute())))
     return Fetched(name, entry, target, found)
 
 

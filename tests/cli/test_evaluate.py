@@ -16,13 +16,14 @@ import torch
 
 from lipsync_cli import assembly_evaluation, assembly_networks
 from lipsync_cli.cli import app
+from lipsync_cli.errors import WeightsError
 from lipsync_cli.faces.crop import crop_face
 from lipsync_cli.interfaces import Box, Frame, Image
 from lipsync_cli.media.reader import VideoReader
 from lipsync_cli.media.writer import VideoWriter
 from lipsync_cli.models.architectures import build
 from lipsync_cli.models.syncnet import SyncNetColor, SyncNetV2
-from lipsync_cli.registry import store
+from lipsync_cli.registry import fetch, store
 from lipsync_cli.registry.checkpoint import save_checkpoint
 from lipsync_cli.registry.trust import TrustedFile, remember
 
@@ -122,6 +123,27 @@ def test_two_folders_give_a_table_a_json_and_a_csv(
     assert [row["clip"] for row in rows] == ["one", "blank", "lonely"]
     assert len((tmp_path / "openings" / "one.csv").read_text().splitlines()) == N + 1
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["out.csv", "out.json"]
+
+
+def test_identity_comes_from_the_users_file_or_its_name(
+    film: Film, mean_colour: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    film("made/one.mp4")
+    folders = ("--generated", tmp_path / "made", "--reference", tmp_path / "made", "--sync-network", "none")
+    run = (*folders, "--json", tmp_path / "out.json", "--identity")
+    assert _run(*run, mean_colour) == 0
+    values = json.loads((tmp_path / "out.json").read_text())
+    assert values["metrics"]["identity"]["mean"] == pytest.approx(1.0)
+    assert values["settings"]["identity_sha256"] == hashlib.sha256(mean_colour.read_bytes()).hexdigest()
+    assert "identity" not in values["not_measured"]
+    capsys.readouterr()
+    assert _run(*run, "sface") == 5
+    assert "lipsync weights pull sface" in capsys.readouterr().err
+    with pytest.raises(WeightsError, match=r"0ba9fbfa.* is registered"):
+        fetch.import_file(mean_colour, name="sface")
+    imported = fetch.import_file(mean_colour, name="sface", trust=True)
+    assert imported.path == store.cache_folder() / "face_recognition_sface_2021dec.onnx"
+    assert _run(*run, "sface") == 0
 
 
 @pytest.mark.slow

@@ -81,6 +81,8 @@ def test_a_single_video_is_told_second_by_second() -> None:
         40,
     )
     lines = report.video_table(ClipResult("a", {"offset": 2.0}, {}, n_frames=50, sync=curve))
+    assert lines[-1] == "no lse_c, lse_d: filled by --syncnet-v2 FILE (syncnet_v2.model)"
+    lines.pop()
     assert lines[-2].split() == ["0", "0.700", "+2"]
     assert lines[-1].split() == ["1", "0.100", "-"]
 
@@ -112,8 +114,12 @@ def test_the_papers_columns_say_what_would_fill_them() -> None:
     lines = paper.column_table(collect(clips))
     assert lines[0].split()[-7:] == list(paper.COLUMNS)
     assert lines[1].split()[-7:] == ["0.90", "30.00", "-", "-", "1.00", "-", "-"]
-    assert any("--inception" in line for line in lines)
-    assert any("--syncnet-v2" in line for line in lines)
+    assert lines[2:] == [
+        "  no fid: filled by --inception FILE (pt_inception-2015-12-05-6726825d.pth)",
+        "  no lse_c, lse_d: filled by --syncnet-v2 FILE (syncnet_v2.model)",
+        "  no identity: filled by --identity FILE (face_recognition_sface_2021dec.onnx)",
+    ]
+    assert report.as_json(collect(clips), {})["not_measured"].keys() == {"fid", "lse_c, lse_d", "identity"}
 
 
 def test_two_methods_are_told_apart_clip_by_clip(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from lipsync_cli.errors import DataError, FaceError, MediaError
 from lipsync_cli.evaluation.clip_figures import Instruments
 from lipsync_cli.evaluation.figures import FIGURES
 from lipsync_cli.evaluation.results import ClipResult
-from lipsync_cli.evaluation.run import compare_videos, score_video
+from lipsync_cli.evaluation.run import compare_pair, compare_videos, score_video
+from lipsync_cli.faces.recognition import SFace
 
 N = 75
 
@@ -48,6 +49,18 @@ def test_every_figure_has_a_meaning_in_the_table(world: Any) -> None:
     real = world.film("real", levels, sound=world.sound_of(levels))
     result = _compare(world, real, real, scorer=world.scorer)
     assert set(result.figures) | set(result.left_out) <= set(FIGURES) | {"sync", "real_sync", "pauses"}
+
+
+def test_identity_compares_the_faces_of_the_same_moment(world: Any, mean_colour: Path) -> None:
+    levels = world.loudness(N)
+    real = world.film("real", levels)
+    tinted = world.film("tinted", levels, change=lambda image: image // np.array([1, 2, 2], np.uint8))
+    instruments = Instruments(world.faces, world.faces, recognizer=SFace(mean_colour))
+    assert compare_pair(real, real, instruments).figures["identity"] == pytest.approx(1.0)
+    # grey (1, 1, 1) beside red (1, 0.5, 0.5): 2 / (3 ** 0.5 * 1.5 ** 0.5)
+    found = compare_pair(real, tinted, instruments).figures["identity"]
+    assert found == pytest.approx(2 / math.sqrt(4.5), abs=0.01)
+    assert "identity" not in _compare(world, real, tinted).figures
 
 
 def test_a_mouth_that_moves_half_as_much_has_half_the_amplitude(world: Any) -> None:
