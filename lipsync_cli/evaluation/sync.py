@@ -24,7 +24,7 @@ WINDOW = 5
 FEWEST_WINDOWS = 11
 """A clip of 15 frames; with fewer the search over offsets means nothing."""
 
-_BATCH = 32
+_BATCH = 96  # windows; each batch hears 30 windows of sound besides its own
 _LOUDEST_SILENCE = 1e-3  # root mean square of a loud tenth of a second, -60 dB of full scale
 
 Floats = NDArray[np.float64]

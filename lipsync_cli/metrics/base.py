@@ -9,6 +9,8 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+_DRAWN_AT_ONCE = 1 << 18  # numbers: thousands of clips, all resamples together, would fill the memory
+
 
 class Metric(Protocol):
     """A figure of a stream of pictures, points or features: any number of `update`, then `compute`.
@@ -90,7 +92,11 @@ def paired_difference(
 def _bootstrap_means(
     values: NDArray[np.float64], resamples: int, generator: np.random.Generator
 ) -> NDArray[np.float64]:
-    means = np.empty(resamples)
-    for index in range(resamples):  # one draw at a time: thousands of clips would fill the memory at once
-        means[index] = values[generator.integers(0, values.size, values.size)].mean()
-    return means
+    at_once = max(1, _DRAWN_AT_ONCE // values.size)
+    means = [
+        values[generator.integers(0, values.size, (min(at_once, resamples - first), values.size))].mean(
+            axis=1
+        )
+        for first in range(0, resamples, at_once)
+    ]
+    return np.concatenate(means)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from lipsync_cli.metrics import base
 from lipsync_cli.metrics.base import RunningMean, Summary, paired_difference, summarise
 
 
@@ -32,6 +33,16 @@ def test_the_bootstrap_interval_is_that_of_the_normal_for_many_values() -> None:
 
 def test_the_same_values_give_the_same_interval() -> None:
     assert summarise([1.0, 4.0, 2.0]) == summarise([1.0, 4.0, 2.0])
+
+
+def test_the_interval_is_that_of_resamples_drawn_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(1).normal(size=37)
+    generator = np.random.default_rng(0)
+    means = [values[generator.integers(0, 37, 37)].mean() for _ in range(2000)]
+    found = summarise(values.tolist())
+    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(means, [2.5, 97.5])), abs=1e-12)
+    monkeypatch.setattr(base, "_DRAWN_AT_ONCE", 100)  # many clips are drawn a few at a time
+    assert summarise(values.tolist()) == found
 
 
 def test_one_value_is_its_own_interval() -> None:
