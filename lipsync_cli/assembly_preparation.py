@@ -14,9 +14,10 @@ import torch
 from lipsync_cli.data.check import CacheFigures, ClipFigures, gather, look_at_clips
 from lipsync_cli.data.check_plots import draw_plots
 from lipsync_cli.data.check_report import as_json
+from lipsync_cli.data.conventions import todays_settings
 from lipsync_cli.data.corpora.choose import CorpusName, list_corpus
 from lipsync_cli.data.cut import Tools
-from lipsync_cli.data.layout import FRAMES_PER_SECOND, CacheSettings, ClipArrays, loose_clips, open_cache
+from lipsync_cli.data.layout import FRAMES_PER_SECOND, ClipArrays, loose_clips, open_cache
 from lipsync_cli.data.packing import pack
 from lipsync_cli.data.prepare import Outcome, prepare
 from lipsync_cli.data.verdict import Verdict
@@ -59,7 +60,7 @@ def prepare_corpus(job: PrepareJob) -> tuple[int, Iterator[Outcome]]:
     Raises DataError when the corpus or a list is not there, SettingsError for an image_size that cannot be,
     WeightsError when a network of the preparation is missing.
     """
-    settings = CacheSettings(image_size=job.image_size, offsets=job.offsets)
+    settings = todays_settings(image_size=job.image_size, offsets=job.offsets)
     sources = list_corpus(job.corpus, job.source, job.split)
     for role in ("face_detector", "face_landmarks", "speech_embedding"):
         find_for_role(role)

@@ -18,6 +18,7 @@ from lipsync_cli.assembly_judging import (
     speech_embedding,
     write_film,
 )
+from lipsync_cli.data.conventions import require_todays
 from lipsync_cli.data.corpus import Corpus
 from lipsync_cli.data.layout import CacheSettings, Clip, open_cache
 from lipsync_cli.device import resolve_device
@@ -26,7 +27,6 @@ from lipsync_cli.models.avsyncnet import AVSyncNet
 from lipsync_cli.models.face_generator import UNetFaceGenerator
 from lipsync_cli.models.lip_reader import LipReader
 from lipsync_cli.settings import from_mapping, to_mapping
-from lipsync_cli.speech.mel import MelSettings
 from lipsync_cli.training.avsyncnet import AVSyncNetStage, AVSyncNetTraining, SyncTraining
 from lipsync_cli.training.board import require_tensorboard
 from lipsync_cli.training.compute import Compute, training_precision
@@ -122,15 +122,11 @@ def plan_training(job: TrainJob) -> Training:
 
 
 def _check_cache(job: TrainJob, settings: Settings, cache: CacheSettings) -> None:
-    """DataError unless mels are as networks here hear them, and crops as large as the generator draws faces.
+    """DataError unless mels and crops are as networks here know them, and as large as the generator's faces.
 
     (Other networks resize crops.)
     """
-    if cache.sample_rate != MelSettings().sample_rate:
-        raise DataError(
-            f"{job.data} was made of sound at {cache.sample_rate} Hz, but the networks hear mels of "
-            f"{MelSettings().sample_rate} Hz: prepare into a new folder"
-        )
+    require_todays(job.data, cache)
     if isinstance(settings, WarpingTraining | GeneratorTraining):
         size = settings.network.image_size
         if size != cache.image_size:

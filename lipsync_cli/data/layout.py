@@ -35,7 +35,10 @@ _FACTS = "facts"  # in the metadata of a clip's file, as JSON
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheSettings:
-    """What every clip of a cache has in common."""
+    """What every clip of a cache has in common.
+
+    The defaults are what caches were made with whose cache.json does not say: they never change.
+    """
 
     image_size: int = 96
     """Pixels of a crop's side."""
@@ -43,6 +46,29 @@ class CacheSettings:
     """Hz of the sound that the mel and the speech embedding are made from."""
     offsets: Literal["off", "measure", "correct"] = "off"
     """AV offset of each clip: measured, and corrected in the sound where it is certain, or left alone."""
+    frames_per_second: int = 25
+    """Of the crops."""
+    mel_hop: int = 200
+    """Samples from one column of the mel to the next."""
+    mel_window: int = 800
+    """Samples that a column hears."""
+    mel_bins: int = 80
+    mel_lowest: float = 55.0
+    """Hz."""
+    mel_highest: float = 7600.0
+    """Hz."""
+    mel_pre_emphasis: float = 0.97
+    embedding_hop: int = 160
+    """Samples from one row of the speech embedding's log mel to the next."""
+    embedding_window: int = 512
+    """Samples of its Fourier transform."""
+    embedding_bins: int = 32
+    crop_top_margin: float = 0.12
+    """The crop begins this far below the hair line, in face heights."""
+    crop_chin_margin: float = 0.08
+    """The crop ends this far below the chin, in face heights."""
+    crop_smoothing: int = 7
+    """Frames over which the crop's box is averaged."""
     version: int = 1
     """Layout of the cache."""
 
@@ -226,6 +252,10 @@ def read_cache_settings(cache: Path) -> CacheSettings | None:
         return from_mapping(CacheSettings, json.loads(file.read_text(encoding="utf-8")), str(file))
     except (OSError, json.JSONDecodeError) as error:
         raise DataError(f"{file}: cannot be read ({error}): prepare into a new folder") from error
+    except SettingsError as error:
+        raise DataError(
+            f"{error}; if it is of a newer lipsync, use that, or prepare into a new folder"
+        ) from error
 
 
 def start_cache(cache: Path, settings: CacheSettings) -> None:

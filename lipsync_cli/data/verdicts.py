@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lipsync_cli.data.check import MOSTLY_SILENT, STILL, CacheFigures
+from lipsync_cli.data.conventions import differing
 from lipsync_cli.data.cut import FEWEST_FOR_OFFSET, LEAST_CONFIDENCE
 from lipsync_cli.data.layout import FRAMES_PER_SECOND, ClipFacts
 from lipsync_cli.data.verdict import SHOWN, Verdict, by_share, clip_name, examples, not_measured, part
@@ -34,6 +35,7 @@ def judge(found: CacheFigures) -> list[Verdict]:
     """One verdict for each topic, the amount of clips first."""
     return [
         _amount(found),
+        *_settings(found),
         *_damage(found),
         _left_out(found),
         _offsets(found),
@@ -71,6 +73,14 @@ def _amount(found: CacheFigures) -> Verdict:
             "clips", "warning", says, "enough to adapt to a person, not to learn speech: prepare more"
         )
     return Verdict("clips", "ok", says)
+
+
+def _settings(found: CacheFigures) -> Iterator[Verdict]:
+    others = differing(found.settings)
+    if others:
+        yield Verdict(
+            "settings", "problem", f"made with {', '.join(others)}", "no training takes it: prepare it again"
+        )
 
 
 def _damage(found: CacheFigures) -> Iterator[Verdict]:

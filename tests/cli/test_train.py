@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import torch
 
 from lipsync_cli.cli import app
+from lipsync_cli.data.layout import CacheSettings
 from lipsync_cli.registry.checkpoint import load_network, read_header
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -444,9 +446,47 @@ def test_a_moving_average_and_clipped_gradients_are_settings(cache, toml, tmp_pa
     assert list((out / "tensorboard").iterdir())
 
 
-def test_a_cache_with_other_mels_is_refused(cache, toml, tmp_path, capsys):
+OTHER_SETTINGS = {
+    "sample_rate": (22050, 16000),
+    "frames_per_second": (30, 25),
+    "mel_hop": (160, 200),
+    "mel_window": (1024, 800),
+    "mel_bins": (64, 80),
+    "mel_lowest": (0.0, 55.0),
+    "mel_highest": (8000.0, 7600.0),
+    "mel_pre_emphasis": (0.0, 0.97),
+    "embedding_hop": (200, 160),
+    "embedding_window": (400, 512),
+    "embedding_bins": (40, 32),
+    "crop_top_margin": (0.0, 0.12),
+    "crop_chin_margin": (0.2, 0.08),
+    "crop_smoothing": (1, 7),
+    "version": (2, 1),
+}
+
+
+def test_every_setting_of_a_cache_is_tried_here():
+    assert {field.name for field in fields(CacheSettings)} == {*OTHER_SETTINGS, "image_size", "offsets"}
+
+
+@pytest.mark.parametrize("name", OTHER_SETTINGS)
+def test_a_cache_with_other_mels_or_crops_is_refused(cache, toml, tmp_path, capsys, name):
     file = cache / "cache.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"sample_rate": 22050}))
+    there, here = OTHER_SETTINGS[name]
+    file.write_text(json.dumps(json.loads(file.read_text()) | {name: there}))
     assert run(*arguments("avsyncnet", cache, tmp_path / "run", toml(SYNC))) == 7
-    assert "was made of sound at 22050 Hz, but the networks hear mels of 16000 Hz" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert (
+        f"{cache} was made with {name} {there} (here {here}): networks here see and hear otherwise" in error
+    )
+    assert "prepare into a new folder" in error
+    assert len(error.splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_cache_of_an_older_version_says_less_and_is_taken_for_what_it_is(cache, toml, tmp_path):
+    (cache / "cache.json").write_text('{"image_size": 32, "sample_rate": 16000, "version": 1}')
+    assert (
+        run(*arguments("avsyncnet", cache, tmp_path / "run", toml(SYNC.replace("steps = 40", "steps = 3"))))
+        == 0
+    )

@@ -240,3 +240,11 @@ def test_a_log_of_something_else_is_named(corpus):
     (drawn.folder / "log.jsonl").write_text('{"path": 3}\n')
     with pytest.raises(DataError, match=r"log\.jsonl, line 1: is no line of"):
         look_at_clips(drawn.folder)
+
+
+def test_a_cache_that_no_training_would_take_is_a_problem(corpus):
+    drawn = corpus(FACTS)
+    file = drawn.folder / "cache.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"mel_hop": 160}))
+    one = verdicts(check(drawn))["settings"]
+    assert (one.level, one.found) == ("problem", "made with mel_hop 160 (here 200)")

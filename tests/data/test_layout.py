@@ -3,12 +3,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lipsync_cli.data import layout
+from lipsync_cli.data.conventions import todays_settings
 from lipsync_cli.data.layout import CacheSettings, open_cache, start_cache
 from lipsync_cli.errors import DataError, SettingsError
 
@@ -126,3 +128,24 @@ def test_facts_that_are_none_are_damage(draw_corpus):
     clip.path.write_bytes(clip.path.read_bytes().replace(b"face_width", b"lace_width"))
     with pytest.raises(DataError, match=r"damaged clip .*lace_width"):
         _ = clip.facts
+
+
+def test_what_a_newer_version_noted_of_a_cache_is_told(tmp_path):
+    start_cache(tmp_path, CacheSettings())
+    (tmp_path / "cache.json").write_text('{"crop_height": 3}')
+    with pytest.raises(DataError, match=r"cache\.json: unknown key 'crop_height'.* of a newer lipsync"):
+        open_cache(tmp_path)
+
+
+def test_a_cache_says_how_it_was_made_and_is_gone_on_with_only_so(tmp_path):
+    start_cache(tmp_path, todays_settings(image_size=64))
+    assert json.loads((tmp_path / "cache.json").read_text())["mel_hop"] == 200
+    other = replace(todays_settings(image_size=64), mel_hop=160, crop_top_margin=0.0)
+    with pytest.raises(DataError, match=r"mel_hop 200, not 160, crop_top_margin 0\.12, not 0\.0"):
+        start_cache(tmp_path, other)
+
+
+def test_caches_of_older_versions_go_on(tmp_path):
+    """Their cache.json names no mels and crops: they were made as they are made today."""
+    (tmp_path / "cache.json").write_text('{"image_size": 96, "sample_rate": 16000, "version": 1}')
+    start_cache(tmp_path, todays_settings(image_size=96))
