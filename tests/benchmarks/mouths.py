@@ -1,16 +1,16 @@
-"""What a mouth does where `lipsync eval` cannot look: silent speech, still pictures, a mouth of the video's own.
+"""What a mouth does where `lipsync eval` cannot look: silence, still pictures, the video's own mouth.
 
     python tests/benchmarks/mouths.py FOLDER [--model NAME_OR_FILE] [--clips N]
 
 Each video of FOLDER, which shows one person speaking, is dubbed by the real program, and mouths are measured
 on the finished videos by fresh landmarks:
 
-silence      the video with silent speech: median opening over the open mouth (95th percentile) of the video
-closed       the same, after the video was cut down to its most open third: no closed mouth to be seen
-still        its most closed frame as a picture, with its own speech: standard deviation of the openings over the
-             video's, and correlation with them
-leaking      the next video's speech on the video, and on the video played backwards: correlation of the curves
-still leak   the next video's speech on its most closed and on its most open frame: correlation of the curves
+silence     the video with silent speech: median opening over the video's open mouth (95th percentile)
+closed      the same, after the video was cut down to its most open third: no closed mouth to be seen
+still       its most closed frame as a picture, with its own speech: standard deviation of the openings over
+            the video's, and correlation with them
+leaking     the next video's speech on the video, and on the video played backwards: correlation of the curves
+still leak  the next video's speech on its most closed and on its most open frame: correlation of the curves
 """
 
 from __future__ import annotations
