@@ -59,7 +59,7 @@ class FfmpegReader:
             stream = video_stream(container, path)
             self._zero = time_zero(container)
             picture = first_frame(container, stream, path)
-            self._geometry = Geometry.of(picture, stream.sample_aspect_ratio)
+            self._geometry = Geometry.of(picture, stream.sample_aspect_ratio, path)
             self._coded = picture.width, picture.height
             self._transparent = is_transparent(picture)
             matrix, full_range = matrix_and_range(picture)

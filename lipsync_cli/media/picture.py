@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Self, TypeVar
 
 import cv2
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from lipsync_cli.interfaces import Colours, Frame, Image, Plane, StoredPicture
 from lipsync_cli.media.colours import MATRICES, is_transparent, kept_colours, matrix_and_range, usual_colours
+from lipsync_cli.media.exif import exif_orientation
 
 PIXEL_FORMATS = {8: "yuv420p", 10: "yuv420p10le"}
 """Bits of a colour -> what is written."""
@@ -24,6 +26,18 @@ _FULL_CHROMA = {8: "yuv444p", 10: "yuv444p10le"}
 _TAPS = (0, 2, 3, 4, 6)
 _REACH = 4
 """Columns, an even number, as far as a pixel's colour has a part in the chroma beside it."""
+
+_EXIF = {
+    1: (False, False, False),
+    2: (False, True, False),
+    3: (False, True, True),
+    4: (False, False, True),
+    5: (True, False, False),
+    6: (True, True, False),
+    7: (True, True, True),
+    8: (True, False, True),
+}
+"""Orientation -> (transposed, mirrored, flipped)."""
 
 T = TypeVar("T", bound=np.generic)
 
@@ -51,10 +65,11 @@ class Geometry:
     """Top and bottom change places (after transposing)."""
 
     @classmethod
-    def of(cls, frame: VideoFrame, pixel_aspect: Fraction | None) -> Self:
-        """Read from a frame's display matrix and its stream's pixel aspect ratio (width over height)."""
+    def of(cls, frame: VideoFrame, pixel_aspect: Fraction | None, path: Path) -> Self:
+        """Read from a frame's display matrix, its stream's pixel aspect ratio (width over height) and, of a
+        photo, the EXIF block of its file."""
         width, height = _square_pixels(frame.width, frame.height, pixel_aspect)
-        return cls(width, height, *_orientation(frame))
+        return cls(width, height, *_orientation(frame, path))
 
     @property
     def width(self) -> int:
@@ -255,12 +270,12 @@ def _slice(whole: slice, scale: int) -> slice:
     return slice(whole.start // scale, whole.stop // scale)
 
 
-def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
+def _orientation(frame: VideoFrame, path: Path) -> tuple[bool, bool, bool]:
     """(transposed, mirrored, flipped) from the display matrix, turned to the nearest quarter."""
     try:
         data = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # a photo's EXIF: the library has no name for that, and then tells only the rotation
-        return _quarter_turns(frame.rotation)
+    except ValueError:  # a photo's EXIF: the library has no name for that, and then gives nothing away
+        return _EXIF[exif_orientation(path)]
     if not isinstance(data, SideData):
         return False, False, False
     # x' = a x + c y and y' = b x + d y (ISO/IEC 14496-12, 6.2.2); rows of three, the third is projective.
@@ -268,12 +283,6 @@ def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
     if abs(a) + abs(d) >= abs(b) + abs(c):
         return False, a < 0, d < 0
     return True, c < 0, b < 0
-
-
-def _quarter_turns(degrees: int) -> tuple[bool, bool, bool]:
-    """As `_orientation`, of a rotation counter-clockwise."""
-    turns = round(degrees / 90) % 4
-    return turns % 2 == 1, turns in (2, 3), turns in (1, 2)
 
 
 def _square_pixels(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:

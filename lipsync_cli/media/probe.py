@@ -51,7 +51,7 @@ def probe_video(path: Path) -> VideoInfo:
         stream = video_stream(container, path)
         stream.thread_type = "SLICE"  # frame threads would decode many frames to hand out the first
         first = first_frame(container, stream, path)
-        geometry = Geometry.of(first, stream.sample_aspect_ratio)
+        geometry = Geometry.of(first, stream.sample_aspect_ratio, path)
         codec = stream.codec_context.name
         delay = max(stream_start(stream) - time_zero(container), Fraction(0))
         rate = stream.average_rate or stream.guessed_rate

@@ -65,7 +65,7 @@ class VideoReader:
             decoder: PictureDecoder | None = None
             for index, picture in enumerate(self._decode(container, stream)):
                 if decoder is None:
-                    decoder = PictureDecoder(Geometry.of(picture, stream.sample_aspect_ratio))
+                    decoder = PictureDecoder(Geometry.of(picture, stream.sample_aspect_ratio, path))
                 image = decoder.decode(picture)
                 yield Frame(index, clock.time(picture), image, decoder.stored(picture, image))
 

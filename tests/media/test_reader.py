@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import weakref
 from collections.abc import Callable
 from fractions import Fraction
@@ -14,6 +15,8 @@ import pytest
 from numpy.typing import NDArray
 
 from lipsync_cli.errors import MediaError
+from lipsync_cli.media.exif import exif_orientation
+from lipsync_cli.media.ffmpeg_reader import FfmpegReader
 from lipsync_cli.media.probe import probe_video
 from lipsync_cli.media.reader import VideoReader
 
@@ -267,15 +270,43 @@ def test_a_file_whose_every_packet_is_damaged_is_refused(studio: Any) -> None:
         list(VideoReader(path))
 
 
-@pytest.mark.parametrize(("orientation", "turns"), [(3, 2), (6, 1), (8, 3)])
-def test_a_photo_is_turned_as_its_exif_says(tmp_path: Path, orientation: int, turns: int) -> None:
-    upright = np.full((48, 64, 3), 180, np.uint8)
-    upright[:24, :32] = 20
+UPRIGHT = np.kron(np.array([[20, 90], [160, 230]], np.uint8), np.ones((24, 32), np.uint8))
+LYING = {
+    1: UPRIGHT,
+    2: UPRIGHT[:, ::-1],
+    3: UPRIGHT[::-1, ::-1],
+    4: UPRIGHT[::-1],
+    5: UPRIGHT.T,
+    6: np.rot90(UPRIGHT),
+    7: UPRIGHT[::-1, ::-1].T,
+    8: np.rot90(UPRIGHT, -1),
+}
+"""EXIF orientation -> how the photo is stored that has to be shown upright."""
+
+
+@pytest.mark.parametrize("backend", [VideoReader, FfmpegReader])
+@pytest.mark.parametrize("order", ["big", "little"])
+@pytest.mark.parametrize("orientation", LYING)
+def test_a_photo_is_turned_and_mirrored_as_its_exif_says(
+    tmp_path: Path, orientation: int, order: str, backend: Callable[[Path], Any]
+) -> None:
+    if backend is FfmpegReader and shutil.which("ffmpeg") is None:
+        pytest.skip("there is no ffmpeg program on this machine")
     path = tmp_path / "photo.jpg"
-    data = cv2.imencode(".jpg", np.rot90(upright, turns))[1].tobytes()
-    entry = b"\x01\x12\0\x03\0\0\0\x01\0" + bytes([orientation]) + b"\0\0"
-    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01" + entry + b"\0\0\0\0"
+    lying = np.repeat(LYING[orientation][..., None], 3, axis=2)
+    data = cv2.imencode(".jpg", lying, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
+    numbers = ((42, 2), (8, 4), (1, 2), (0x0112, 2), (3, 2), (1, 4), (orientation, 2), (0, 2), (0, 4))
+    tiff = b"".join(value.to_bytes(size, order) for value, size in numbers)  # type: ignore[arg-type]
+    exif = b"Exif\0\0" + (b"MM" if order == "big" else b"II") + tiff
     path.write_bytes(data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:])
-    (frame,) = VideoReader(path)
-    assert frame.image.shape == upright.shape
-    assert np.abs(frame.image.astype(int) - upright).mean() < 6
+    reader = backend(path)
+    (frame,) = reader
+    assert (reader.info.height, reader.info.width) == UPRIGHT.shape
+    assert frame.image.shape == (*UPRIGHT.shape, 3)
+    assert np.abs(frame.image.astype(int) - UPRIGHT[..., None]).mean() < 3
+
+
+def test_an_exif_block_that_is_cut_off_turns_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(b"\xff\xd8\xff\xe1\0\x10Exif\0\0MM\0*\0\0\0\x08\0")
+    assert exif_orientation(path) == 1
