@@ -77,6 +77,8 @@ class Case:
     """ffmpeg's arguments of a second step, which copies: `IN` stands for the first one's file."""
     bytes_kept: float = 1.0
     """Share of the file's bytes."""
+    damaged: bool = False
+    """Some bytes behind the first tenth are others."""
 
 
 EXIF = {
@@ -200,11 +202,7 @@ ODD_ENCODINGS: dict[str, dict[str, object]] = {
     "HEVC without a container": {"file": "in.hevc", "encode": X265},
     "fragmented mp4": {"encode": f"{H264} -movflags frag_keyframe+empty_moov"},
     "MKV without a duration": {"file": "in.mkv", "encode": f"{H264} -f matroska -live 1"},
-    "damaged: one packet in 20": {
-        "file": "in.ts",
-        "encode": f"{H264} -g 12",
-        "copied": "-i IN -c copy -bsf:v noise=amount=1000",
-    },
+    "damaged: a byte in 5000": {"file": "in.ts", "encode": f"{H264} -g 12", "damaged": True},
     "H.263 in 3GP, 176x144": {"file": "in.3gp", "filters": "scale=176:144", "encode": "-c:v h263 -q:v 3"},
     "WMV": {"file": "in.wmv", "encode": "-c:v wmv2 -q:v 3"},
     "GIF": {"file": "in.gif", "filters": "fps=12.5", "encode": ""},
@@ -368,9 +366,11 @@ def make_of_clip(case: Case, clip: Path, path: Path) -> Path:
     ffmpeg("-t", "1.2", "-i", clip, *filters, "-an", *case.encode.split(), first)
     if case.copied:
         ffmpeg(*(str(first) if word == "IN" else word for word in case.copied.split()), path)
-    if case.bytes_kept < 1:
-        whole = path.read_bytes()
-        path.write_bytes(whole[: int(case.bytes_kept * len(whole))])
+    stored = np.fromfile(path, np.uint8)
+    if case.damaged:
+        places = np.random.default_rng(0).integers(len(stored) // 10, len(stored), len(stored) // 5000)
+        stored[places] ^= 0xFF
+    stored[: int(case.bytes_kept * len(stored))].tofile(path)
     return path
 
 
