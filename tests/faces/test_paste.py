@@ -162,8 +162,8 @@ def test_a_box_past_the_picture_leaves_it_as_it_is() -> None:
 
 
 def test_when_the_light_changes_the_pasted_face_changes_with_the_skin_around_it() -> None:
-    """From frame to frame, not later: a correction that is averaged over frames lags behind the skin (on a real
-    clip under changing light, differences from the skin trembled by 1.1 grey levels, averaged by 2.2)."""
+    """At once: a correction that is averaged over frames lags behind the skin (on a real clip under changing
+    light, differences from the skin trembled by 1.1 grey levels, averaged by 2.2)."""
     skin, face = gradient(), of_colour(110)
     levels = 14 * np.sin(np.arange(12) * 1.1)
     inside, beside = [], []

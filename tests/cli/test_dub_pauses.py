@@ -1,0 +1,110 @@
+"""Pauses of the speech in finished videos of the default networks: the mouth is looked at by landmarks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from lipsync_cli.cli import app
+from lipsync_cli.faces.detector import FullRangeDetector
+from lipsync_cli.faces.landmarks import MeshLandmarks, opening
+from lipsync_cli.interfaces import Box, Image
+from lipsync_cli.media.audio import load_waveform
+from lipsync_cli.media.camera import CameraMove
+from lipsync_cli.media.reader import VideoReader
+from lipsync_cli.media.writer import VideoWriter
+from lipsync_cli.registry.store import find_weights, load_registry
+
+RATE = Fraction(25)
+PAUSE = (1.2, 2.3)
+"""Seconds in which the speech says nothing."""
+SECONDS = 3.0
+DEEP = slice(40, 49)
+"""Frames well inside of the pause: a mouth needs some to close and opens before a word."""
+
+
+@pytest.fixture(autouse=True)
+def root_logger() -> Iterator[None]:
+    root = logging.getLogger()  # the command line configures it; put it back
+    level, handlers = root.level, list(root.handlers)
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory, weights_folder: Path) -> Path:
+    """The portrait, which smiles with open lips, filmed for 3 s; a speech with a pause in its middle."""
+    folder = tmp_path_factory.mktemp("inputs")
+    picture = next(iter(VideoReader(weights_folder / "demo" / "portrait.jpg"))).image
+    views = {"first": Box(104, 20, 344, 260), "last": Box(110, 26, 338, 254)}
+    n_frames = round(SECONDS * RATE)
+    film = CameraMove(
+        picture, path=Path("portrait.jpg"), size=(240, 240), n_frames=n_frames, rate=RATE, **views
+    )
+    with VideoWriter(
+        folder / "face.mp4", width=240, height=240, rate=RATE, speech=None, crf=8, preset="veryfast"
+    ) as sink:
+        for frame in film:
+            sink.write(frame)
+    speech = load_waveform(weights_folder / "demo" / "speech.m4a").samples[: round(16_000 * SECONDS)].copy()
+    first, last = (round(16_000 * time) for time in PAUSE)
+    speech[first:last] = 0
+    soundfile.write(folder / "speech.wav", speech, 16_000)
+    return folder
+
+
+def dub(inputs: Path, output: Path, *flags: str) -> list[Image]:
+    with pytest.raises(SystemExit) as ended:
+        app.main(
+            [
+                "dub",
+                str(inputs / "face.mp4"),
+                str(inputs / "speech.wav"),
+                "-o",
+                str(output),
+                "--preset",
+                "veryfast",
+                *flags,
+            ]
+        )
+    assert ended.value.code == 0
+    return [frame.image for frame in VideoReader(output)]
+
+
+def openings(images: list[Image]) -> NDArray[np.float64]:
+    """Distance of the lips in each picture, over the face's height."""
+    names = load_registry()
+    detector = FullRangeDetector(find_weights(names.name_for("face_detector")))
+    finder = MeshLandmarks(find_weights(names.name_for("face_landmarks")))
+    found = []
+    for image in images:
+        landmarks = finder.find(image, detector.detect(image)[0].box)
+        assert landmarks is not None
+        found.append(opening(landmarks))
+    return np.array(found)
+
+
+def test_in_a_pause_the_lips_are_closed(inputs: Path, tmp_path: Path) -> None:
+    filmed = openings([frame.image for frame in VideoReader(inputs / "face.mp4")])
+    dubbed = openings(dub(inputs, tmp_path / "out.mp4"))
+    speaking = np.percentile(np.r_[dubbed[3:28], dubbed[61:73]], 90)
+    assert filmed.mean() > 0.06  # she shows her teeth, and no frame has closed lips to take them from
+    assert dubbed[DEEP].mean() < 0.4 * filmed[DEEP].mean()
+    assert dubbed[DEEP].mean() < 0.5 * speaking
+    assert np.ptp(dubbed[DEEP]) < 0.1 * speaking  # at rest
+
+
+def test_with_silence_original_the_filmed_mouth_is_untouched_in_a_pause(inputs: Path, tmp_path: Path) -> None:
+    dubbed = dub(inputs, tmp_path / "out.mp4", "--silence", "original", "--crf", "0")
+    filmed = [frame.image for frame in VideoReader(inputs / "face.mp4")]
+    same = np.array([np.array_equal(a, b) for a, b in zip(filmed, dubbed, strict=True)])
+    assert same[DEEP].all()
+    assert not same[3:25].any()
