@@ -96,7 +96,8 @@ def network_hashes(
     from lipsync_cli.dubbing.job import DubSettings
     from lipsync_cli.registry.store import find_for_role, find_weights, sha256_of
 
-    hashes = {}
+    roles = ("face_detector", "face_landmarks")
+    hashes = {f"{role}_sha256": sha256_of(find_for_role(role)) for role in roles}
     if sync_network != "none":
         hashes["sync_network_sha256"] = sha256_of(sync_path(sync_network))
     for name, file in {"syncnet_v2": syncnet_v2, "inception": inception, "identity": identity}.items():

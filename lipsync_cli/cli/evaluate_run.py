@@ -92,8 +92,7 @@ def measure(chosen: EvalOptions) -> None:
         differences = results.compare(evaluation, _others(chosen, pairs, make, version=version))
         for line in ["", *report.difference_table(differences, str(chosen.against))]:
             console.result(line)
-    facts = vars(chosen) | hashes | notes
-    given = {name: str(value) for name, value in facts.items() if value not in (None, False)}
+    given = _given(chosen, model, hashes | notes)
     _write(evaluation, given, differences, chosen)
     if chosen.html is not None:
         from lipsync_cli.evaluation.page import write_page
@@ -102,6 +101,14 @@ def measure(chosen: EvalOptions) -> None:
         console.result(f"page: {chosen.html / 'index.html'}")
     if (journal := _journal(chosen)) is not None:
         forget_journal(journal)
+
+
+def _given(chosen: EvalOptions, model: str | None, found: Mapping[str, str]) -> dict[str, str]:
+    """The settings that took part, for the report, and what was found of them."""
+    facts = {**vars(chosen), **found}
+    if model is None:  # nothing was dubbed
+        facts |= {"model": None, "restore": None}
+    return {name: str(value) for name, value in facts.items() if value not in (None, False)}
 
 
 def _notes(chosen: EvalOptions, pairs: Sequence[Pair], model: str | None) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipsync_cli.errors import DataError, LipsyncError
-from lipsync_cli.evaluation.features import FeatureNetwork
+from lipsync_cli.evaluation.features import ClipFeatures, FeatureNetwork
 from lipsync_cli.evaluation.lse import LseNetwork, LseProtocol, measure_lse
 from lipsync_cli.evaluation.pictures import SIZE, FaceRecognizer
 from lipsync_cli.evaluation.results import OpeningSeries
@@ -183,6 +183,19 @@ def add_lse(
         return
     figures = {f"{prefix}lse_c": result.confidence, f"{prefix}lse_d": result.distance}
     gathered.take(figures, "the features of SyncNet v2 are not finite; check its weights")
+
+
+def usable_features(gathered: Gathered, features: ClipFeatures, wanted: Iterable[str]) -> ClipFeatures:
+    """The clip's part in the distances of the whole run; of what is missing or not finite the reason."""
+    usable = {}
+    for name in wanted:
+        if name not in features:
+            gathered.left_out[name] = "it has no five frames on end with a face"
+        elif not all(np.isfinite(side).all() for side in features[name]):
+            gathered.left_out[name] = "the features of its network are not finite; check its weights"
+        else:
+            usable[name] = features[name]
+    return usable
 
 
 def measure_sync(seen: Watched, video: Path, scorer: SyncScorer) -> SyncCurve:

@@ -33,7 +33,7 @@ _STYLE = (
     "td,th{padding:.15em .8em;border-bottom:1px solid #ddd;text-align:right;white-space:nowrap;"
     "vertical-align:top;font-variant-numeric:tabular-nums}"
     "td:first-child,th:first-child,td.t,th.t{text-align:left}"
-    "td.t,th.t{white-space:normal;min-width:18em;overflow-wrap:anywhere}"
+    "td.t,th.t{white-space:normal;overflow-wrap:anywhere}td.t:last-child{min-width:18em}"
     "tr.own{font-weight:bold}p.note{border-left:4px solid #cc3311;padding-left:1em}"
     "img,video{max-width:100%}video{width:60em}code{overflow-wrap:anywhere}"
 )

@@ -42,7 +42,7 @@ def histograms(evaluation: Evaluation) -> bytes | None:
 
 def _bins(name: str, values: Sequence[float]) -> Any:
     if name == "offset":  # whole frames
-        return np.arange(min(values) - 1, max(values) + 2) + 0.5
+        return np.arange(min(values), max(values) + 2) - 0.5
     return min(20, max(5, len(values) // 2))
 
 

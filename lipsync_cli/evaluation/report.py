@@ -45,7 +45,8 @@ def table(evaluation: Evaluation) -> list[str]:
     )
     if partly:
         lines.append("not measured in some clips:")
-        lines += _reasons([f"{reason} ({count} clips)" for reason, count in partly.most_common()])
+        counted = [(reason, f"{n} clip{'s' if n > 1 else ''}") for reason, n in partly.most_common()]
+        lines += _reasons([f"{reason} ({count})" for reason, count in counted])
     return lines
 
 

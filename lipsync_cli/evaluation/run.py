@@ -20,6 +20,7 @@ from lipsync_cli.evaluation.clip_figures import (
     opening_figures,
     opening_series,
     sync_figures,
+    usable_features,
     width_figures,
 )
 from lipsync_cli.evaluation.pairing import pair_frames
@@ -98,6 +99,7 @@ def compare_pair(
     add_in_sync(gathered)
     add_lse(gathered, made, generated, instruments)
     add_lse(gathered, real, reference, instruments, prefix="real_")
+    features = usable_features(gathered, pictures.features.compute(), instruments.features)
     return ClipResult(
         name=name or generated.stem,
         figures=gathered.figures,
@@ -108,7 +110,7 @@ def compare_pair(
         n_without_face=int((~made.track.present).sum()),
         series=series,
         sync=curve,
-        features=pictures.features.compute(),
+        features=features,
     )
 
 

@@ -24,7 +24,7 @@ WINDOW = 5
 FEWEST_WINDOWS = 11
 """A clip of 15 frames; with fewer the search over offsets means nothing."""
 
-_BATCH = 96  # windows; each batch hears 30 windows of sound besides its own
+_BATCH = 32
 _LOUDEST_SILENCE = 1e-3  # root mean square of a loud tenth of a second, -60 dB of full scale
 
 Floats = NDArray[np.float64]
@@ -122,9 +122,10 @@ def sync_curve(
     """
     times: list[float] = []
     rows: list[Floats] = []
+    heard = _Heard(mel, scorer)
     for batch in _batches(lips_windows(at_25_fps(lips))):
         times += [time for _, time, _ in batch]
-        rows.append(_scores(batch, mel, duration, scorer))
+        rows.append(_scores(batch, heard, duration, scorer))
     if len(times) < FEWEST_WINDOWS:
         raise DataError(f"only {len(times)} windows of 5 frames with a face, {FEWEST_WINDOWS} are needed")
     return _summed_up(np.asarray(times), np.concatenate(rows))
@@ -158,17 +159,35 @@ def _batches(windows: Iterable[_Window]) -> Iterator[list[_Window]]:
         yield batch
 
 
-def _scores(batch: list[_Window], mel: MelWindow, duration: float, scorer: SyncScorer) -> Floats:
+class _Heard:
+    """The windows of sound, or their features: each made once, though neighbouring batches share most."""
+
+    def __init__(self, mel: MelWindow, scorer: SyncScorer) -> None:
+        self._mel, self._scorer = mel, scorer
+        self._known: dict[int, Tensor] = {}
+
+    def at(self, steps: NDArray[np.int64], starts: Floats) -> Tensor:
+        """Of steps [U] of the grid, which start at `starts`; those of earlier calls only are forgotten."""
+        new = [place for place, step in enumerate(steps.tolist()) if step not in self._known]
+        if new:
+            windows = beside(self._scorer, self._mel(starts[new].tolist()))
+            made = self._scorer.embed_speech(windows) if isinstance(self._scorer, SyncEmbedder) else windows
+            self._known.update(zip(steps[new].tolist(), made, strict=True))
+        self._known = {step: self._known[step] for step in steps.tolist()}
+        return torch.stack(list(self._known.values()))
+
+
+def _scores(batch: list[_Window], heard: _Heard, duration: float, scorer: SyncScorer) -> Floats:
     """[B, 31], NaN where the sound does not reach."""
     lips = to_network(np.stack([np.stack(pictures) for _, _, pictures in batch]))
     origin = batch[0][1] - batch[0][0] / RATE
     steps = np.array([index for index, _, _ in batch])[:, None] + np.arange(-REACH, REACH + 1)
     unique, place = np.unique(steps, return_inverse=True)
     starts = origin + unique / RATE
-    sound = mel(starts.tolist())
     inside = (starts >= -0.5 / RATE) & (starts + WINDOW / RATE <= duration + 0.5 / RATE)
     place = place.reshape(steps.shape)
     with torch.inference_mode():
+        sound = heard.at(unique, starts)
         scores = _all_pairs(lips, sound, torch.from_numpy(place), scorer).double().cpu().numpy()
     if not np.isfinite(scores).all():
         raise DataError("the sync network's scores are not finite; check its weights")
@@ -176,11 +195,11 @@ def _scores(batch: list[_Window], mel: MelWindow, duration: float, scorer: SyncS
 
 
 def _all_pairs(lips: Tensor, sound: Tensor, place: Tensor, scorer: SyncScorer) -> Tensor:
-    """Scores [B, 31] of lips [B, ...] with the sounds [U, ...] that `place` [B, 31] names."""
-    lips, sound = beside(scorer, lips), beside(scorer, sound)
+    """Scores [B, 31] of lips [B, ...] with the sounds (or their features) [U, ...] that `place` names."""
+    lips = beside(scorer, lips)
     if isinstance(scorer, SyncEmbedder):
-        seen, heard = scorer.embed_lips(lips), scorer.embed_speech(sound)
-        return (seen @ heard.T).gather(1, place.to(seen.device))
+        seen = scorer.embed_lips(lips)
+        return (seen @ sound.T).gather(1, place.to(seen.device))
     columns = [scorer(lips, sound[place[:, k]]) for k in range(place.shape[1])]
     return torch.stack(columns, dim=1)
 

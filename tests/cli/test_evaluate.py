@@ -63,12 +63,14 @@ Film = Callable[..., Path]
 
 @pytest.fixture
 def film(tmp_path: Path, views: list[Image], speech: Path) -> Film:
-    def write(name: str, pictures: list[Image] | None = None, *, sound: bool = True) -> Path:
-        path = tmp_path / name
+    def write(name: str, pictures: list[Image] | None = None, *, sound: bool | Path = True) -> Path:
+        path, shown = tmp_path / name, pictures or views
         path.parent.mkdir(parents=True, exist_ok=True)
-        options = {"width": 240, "height": 240, "rate": Fraction(25), "speech": speech if sound else None}
+        height, width = shown[0].shape[:2]
+        heard = sound if isinstance(sound, Path) else speech if sound else None
+        options = {"width": width, "height": height, "rate": Fraction(25), "speech": heard}
         with VideoWriter(path, **options, preset="ultrafast") as writer:
-            for index, picture in enumerate(pictures or views):
+            for index, picture in enumerate(shown):
                 writer.write(Frame(index, index / 25, picture))
         return path
 
@@ -118,11 +120,83 @@ def test_two_folders_give_a_table_a_json_and_a_csv(
     whole = {each["clip"]: each["reason"] for each in values["left_out"] if each["what"] == "all"}
     assert set(whole) == {"blank", "lonely"}
     assert "no frame of it has a face" in whole["blank"]
-    assert len(values["settings"]["sync_network_sha256"]) == 64
+    for network in ("sync_network", "face_detector", "face_landmarks"):
+        assert len(values["settings"][f"{network}_sha256"]) == 64
+    assert "model" not in values["settings"]  # nothing was dubbed
     rows = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
     assert [row["clip"] for row in rows] == ["one", "blank", "lonely"]
     assert len((tmp_path / "openings" / "one.csv").read_text().splitlines()) == N + 1
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["out.csv", "out.json"]
+
+
+def test_every_kind_of_bad_clip_is_listed_with_its_reason(
+    film: Film, views: list[Image], sync_network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    silence = tmp_path / "silence.wav"
+    soundfile.write(silence, np.zeros(N * 640, np.float32), 16000)
+    kinds: dict[str, tuple[list[Image], bool | Path]] = {
+        "good": (views, True),
+        "shorter": (views[:16], True),
+        "smaller": ([view[20:220, 20:220] for view in views], True),
+        "faceless": ([np.zeros((240, 240, 3), np.uint8)] * N, True),
+        "brief": (views[:14], True),
+        "silent": (views, silence),
+        "mute": (views, False),
+        "lonely": (views, True),
+    }
+    for name, (pictures, sound) in kinds.items():
+        film(f"made/{name}.mp4", pictures, sound=sound)
+        if name != "lonely":
+            film(f"real/{name}.mp4")
+    film("real/alone.mp4")
+    folders = ("--generated", tmp_path / "made", "--reference", tmp_path / "real")
+    outputs = ("--json", tmp_path / "out.json", "--csv", tmp_path / "out.csv")
+    assert _run(*folders, *outputs, "--sync-network", sync_network) == 0
+    expected = {
+        ("alone", "all"): "has no video of the name alone",
+        ("brief", "all"): "only 14 frames have a face",
+        ("faceless", "all"): "no frame of it has a face",
+        ("lonely", "all"): "has no video of the name lonely",
+        ("shorter", "all"): "lasts 0.64 s",
+        ("smaller", "all"): "is 200x200 pixels",
+        ("mute", "sync"): "no sound",
+        ("silent", "sync"): "its sound is silent",
+        ("mute", "pauses"): "no sound",
+    }
+    values = json.loads((tmp_path / "out.json").read_text())
+    told = {(each["clip"], each["what"]): each["reason"] for each in values["left_out"]}
+    for key, reason in expected.items():
+        assert reason in told[key], key
+    assert (values["n_clips"], values["n_left_out"]) == (3, 6)
+    assert values["metrics"]["offset"]["n"] == 1
+    assert values["metrics"]["ssim"]["n"] == 3
+    rows = {row["clip"]: row for row in csv.DictReader((tmp_path / "out.csv").read_text().splitlines())}
+    assert rows.keys() == {*kinds, "alone"}
+    for (name, what), reason in expected.items():
+        assert f"{what}: " in rows[name]["left_out"]
+        assert reason in rows[name]["left_out"]
+    assert rows["silent"]["offset"] == rows["mute"]["offset"] == ""
+    assert ",nan" not in (tmp_path / "out.csv").read_text().lower()
+    text = capsys.readouterr().out
+    assert "3 clips measured, 6 left out" in text
+    assert all(f"{name}: " in text for name, what in expected if what == "all")
+
+
+def test_a_network_of_no_numbers_is_told_for_every_clip(film: Film, tmp_path: Path) -> None:
+    network = build("avsyncnet", SETTINGS)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.fill_(float("nan"))
+    save_checkpoint(tmp_path / "nan.safetensors", network, architecture="avsyncnet", settings=SETTINGS)
+    film("made/one.mp4")
+    folders = ("--generated", tmp_path / "made", "--reference", tmp_path / "made")
+    run = (*folders, "--sync-network", tmp_path / "nan.safetensors", "--json", tmp_path / "out.json")
+    assert _run(*run) == 0
+    values = json.loads((tmp_path / "out.json").read_text())
+    told = {each["what"]: each["reason"] for each in values["left_out"]}
+    assert {"sync", "real_sync", "frechet_lips"} <= told.keys()
+    assert "not finite" in told["sync"]
+    assert values["metrics"].keys().isdisjoint({"offset", "frechet_lips"})
 
 
 def test_identity_comes_from_the_users_file_or_its_name(
@@ -329,7 +403,7 @@ def test_the_restorer_is_one_of_the_networks_that_a_run_depends_on() -> None:
         store.forget_digests()
         remember(file.parent, "gpen", TrustedFile(file.name, store.sha256_of(file), "here"))
         found = assembly_evaluation.network_hashes("none", None, None, model="default", restore="gpen")
-        assert set(found) == {"model_sha256", "restorer_sha256"}
+        assert {"model_sha256", "restorer_sha256", "face_landmarks_sha256"} <= set(found)
         hashes.append(found["restorer_sha256"])
     assert hashes == [hashlib.sha256(content).hexdigest() for content in (b"one", b"another")]
 

@@ -77,6 +77,17 @@ def test_the_offset_is_found_whatever_the_batches(late: int) -> None:
     assert curve.at_zero == -abs(late)
 
 
+def test_each_window_of_sound_is_made_once() -> None:
+    asked: list[float] = []
+
+    def mel(times: list[float]) -> Tensor:
+        asked.extend(times)
+        return _mel(times)
+
+    assert sync_curve(_lips(100), mel, 4.0, Counting(4)).best.frames == 4
+    assert len(asked) == len(set(asked)) == 96 + 30
+
+
 def test_windows_over_a_gap_are_not_scored_and_the_rest_keeps_its_times() -> None:
     curve = sync_curve(_lips(100, gap=range(40, 50)), _mel, 4.0, Counting(3))
     assert curve.best.frames == 3
