@@ -61,15 +61,23 @@ class Lse:
     higher_is_better: ClassVar[bool | None] = False
 
     def __init__(self) -> None:
-        self._lips: list[Floats] = []
-        self._speech: list[Floats] = []
+        self._sums = np.zeros(2 * REACH + 1)
+        self._n_windows = 0
+        self._lips = np.zeros((0, 0))
+        self._speech = np.zeros((0, 0))
 
     def update(self, lips: Floats, speech: Floats) -> None:
-        """The next features [n, D] of both."""
+        """The next features [n, D] of both; only those that later ones are compared with are held."""
         if lips.shape != speech.shape:
             raise ValueError(f"features of lips {lips.shape} and of speech {speech.shape} differ")
-        self._lips.append(np.asarray(lips, dtype=np.float64))
-        self._speech.append(np.asarray(speech, dtype=np.float64))
+        if not self._n_windows:
+            self._lips, self._speech = np.zeros((0, lips.shape[1])), np.zeros((REACH, lips.shape[1]))
+        self._n_windows += len(lips)
+        self._lips = np.concatenate([self._lips, lips])
+        self._speech = np.concatenate([self._speech, speech])
+        n_ready = max(0, len(self._lips) - REACH)  # the others wait for the speech after them
+        self._sums += _distances(self._lips[:n_ready], self._speech)
+        self._lips, self._speech = self._lips[n_ready:], self._speech[n_ready:]
 
     def compute(self) -> float:
         """LSE-D; NaN without features."""
@@ -97,9 +105,13 @@ class Lse:
 
     def _mean_distances(self) -> Floats:
         """d[k], [31], or [0] without features."""
-        if not self._lips:
+        if not self._n_windows:
             return np.zeros(0)
-        lips, speech = np.concatenate(self._lips), np.concatenate(self._speech)
-        padded = np.pad(speech, [(REACH, REACH), (0, 0)])
-        shifted = (padded[k : k + len(lips)] for k in range(2 * REACH + 1))
-        return np.array([np.linalg.norm(lips - each + 1e-6, axis=1).mean() for each in shifted])
+        padded = np.pad(self._speech, [(0, REACH), (0, 0)])
+        return (self._sums + _distances(self._lips, padded)) / self._n_windows
+
+
+def _distances(lips: Floats, speech: Floats) -> Floats:
+    """[31] sums over lips [n, D] of |lips[t] - speech[t + k]|; speech [n + 30 or more, D] begins at -15."""
+    shifted = (speech[k : k + len(lips)] for k in range(2 * REACH + 1))
+    return np.array([np.linalg.norm(lips - each + 1e-6, axis=1).sum() for each in shifted])

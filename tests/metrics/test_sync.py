@@ -76,6 +76,21 @@ def test_lse_agrees_with_torch_pairwise_distances() -> None:
     assert metric.confidence() == pytest.approx(confidence, abs=1e-4)
 
 
+@pytest.mark.parametrize("batch", [1, 7, 15, 16, 100])
+def test_lse_is_the_same_however_features_come_and_holds_few_of_them(batch: int) -> None:
+    random = np.random.default_rng(0)
+    lips, speech = random.normal(size=(2, 90, 4))
+    whole, parts = Lse(), Lse()
+    whole.update(lips, speech)
+    for first in range(0, 90, batch):
+        parts.update(lips[first : first + batch], speech[first : first + batch])
+        parts.compute()  # asking on the way changes nothing
+    assert parts.distance() == pytest.approx(whole.distance(), abs=1e-12)
+    assert parts.confidence() == pytest.approx(whole.confidence(), abs=1e-12)
+    held = [value for value in vars(parts).values() if isinstance(value, np.ndarray)]
+    assert max(len(value) for value in held) <= 31
+
+
 def test_lse_without_features_is_nan_and_refuses_unequal_ones() -> None:
     metric = Lse()
     assert math.isnan(metric.compute())
