@@ -86,7 +86,9 @@ def evaluate(
     ] = None,
     plots: Annotated[
         Path | None,
-        typer.Option(help="Folder for the plots of --stability and --robustness; default: this one."),
+        typer.Option(
+            help="Folder for the plots of --stability and --robustness; default: the current folder."
+        ),
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write all figures of all clips to this file.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write one row a clip to this file.")] = None,
