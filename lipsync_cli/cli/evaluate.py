@@ -86,9 +86,7 @@ def evaluate(
     ] = None,
     plots: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder for the plots of --stability and --robustness; default: the current folder."
-        ),
+        typer.Option(help="Folder for the plots of --stability and --robustness; default: the current one."),
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write all figures of all clips to this file.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write one row a clip to this file.")] = None,
