@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from lipsync_cli.data.clip_bytes import ClipBytes
+from lipsync_cli.data.clip_bytes import ClipBytes, mapped
 from lipsync_cli.data.shards import PackedClip, Shard, open_shards
 from lipsync_cli.errors import DataError, SettingsError
 from lipsync_cli.settings import from_mapping, to_mapping
@@ -170,7 +170,7 @@ class Clip:
             if self._shard is not None:
                 yield self._shard[0].clip(self._shard[1])
             else:
-                yield ClipBytes(np.asarray(np.memmap(self.path, np.uint8, "r")))
+                yield ClipBytes(mapped(self.path))
         except FileNotFoundError as error:
             raise DataError(
                 f"{self.path} is gone: if it was packed meanwhile, start again (a training: with --resume)"

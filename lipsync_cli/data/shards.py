@@ -22,7 +22,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from lipsync_cli.data.clip_bytes import ClipBytes
+from lipsync_cli.data.clip_bytes import ClipBytes, mapped
 from lipsync_cli.errors import DataError
 
 _END = b"lipshard"
@@ -52,7 +52,7 @@ class Shard:
 
     @cached_property
     def _mapped(self) -> NDArray[np.uint8]:
-        return np.asarray(np.memmap(self.path, np.uint8, "r"))
+        return mapped(self.path)
 
     def clip(self, place: PackedClip) -> ClipBytes:
         """Of one of `clips`. Raises OSError or ValueError when the shard cannot be read."""
@@ -127,7 +127,7 @@ def _append(file: BinaryIO, speaker: str, name: str, path: Path) -> PackedClip:
     file.write(bytes(-file.tell() % _ALIGNMENT))
     start, length = file.tell(), path.stat().st_size
     try:
-        n_frames = ClipBytes(np.asarray(np.memmap(path, np.uint8, "r"))).shape("openings")[0]
+        n_frames = ClipBytes(mapped(path)).shape("openings")[0]
     except ValueError as error:
         raise DataError(f"{path}: damaged clip ({error}): delete it and prepare again") from error
     with path.open("rb") as clip:
