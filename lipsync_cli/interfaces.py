@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,20 +39,60 @@ class Colours:
     """Of a colour: 8 or 10."""
 
 
+class Area(NamedTuple):
+    """Whole pixels of a picture: its columns x to x + width, its rows y to y + height."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An area of a picture, of even place and size, that shows something else than it did."""
+
+    area: Area
+    before: Image
+    after: Image
+
+
 class StoredPicture(Protocol):
-    """A picture as its file holds it, turned upright: 4:2:0, limited range, of even size."""
+    """A picture as its file holds it, turned upright: 4:2:0, limited range, of even size.
+
+    Only what is looked at of it becomes RGB.
+    """
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of the whole as RGB: (H, W, 3)."""
 
     @property
     def image(self) -> Image:
-        """The RGB picture that was made of it. A `Frame` that still has this very array is unchanged."""
-        ...
+        """All of it with its changes; once made, the same array every time."""
 
     @property
     def colours(self) -> Colours: ...
 
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What is shown otherwise than it is stored, the latest last."""
+
     def planes(self) -> tuple[Plane, Plane, Plane]:
-        """Y [H, W], U and V [H / 2, W / 2]; not to be written to."""
-        ...
+        """Y [H, W], U and V [H / 2, W / 2], without the changes; not to be written to."""
+
+    def part(self, area: Area) -> Image:
+        """An area inside of `image`, without making the rest; not to be written to."""
+
+    def every(self, step: int) -> Image:
+        """About what `image[::step, ::step]` is: colours are not interpolated, changes are left out."""
+
+    def with_part(self, area: Area, part: Image) -> Self:
+        """A picture in which an area shows something else; this one stays as it is."""
+
+
+Picture = Image | StoredPicture
+"""`pictures.py` says how to look at one without asking which it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +103,13 @@ class Frame:
     """0-based, in the order of presentation."""
     time: float
     """Presentation time stamp in seconds; 0 is the start of the file's own time line."""
-    image: Image
-    stored: StoredPicture | None = None
-    """What `image` was made of: where it is unchanged, this can be written as it is."""
+    picture: Picture
+    """RGB, or what is stored of it: what of that is unchanged can be written as it is."""
+
+    @property
+    def image(self) -> Image:
+        """All of the picture, uint8 [H, W, 3] RGB."""
+        return self.picture if isinstance(self.picture, np.ndarray) else self.picture.image
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +207,10 @@ class Box:
     def centre(self) -> tuple[float, float]:
         return (self.x0 + self.x1) / 2, (self.y0 + self.y1) / 2
 
+    def moved(self, x: float, y: float) -> Box:
+        """The same box elsewhere: so many pixels to the right and down."""
+        return Box(self.x0 + x, self.y0 + y, self.x1 + x, self.y1 + y, self.angle)
+
 
 @dataclass(frozen=True, slots=True)
 class Detection:
@@ -186,6 +234,10 @@ class Landmarks:
     score: float
     """How sure the network is that this is a face, [0, 1]."""
 
+    def moved(self, x: float, y: float) -> Landmarks:
+        """The same points elsewhere: so many pixels to the right and down."""
+        return Landmarks(self.points + np.array([x, y], np.float32), self.scheme, self.score)
+
 
 class FaceDetector(Protocol):
     """Finds all faces of a picture, the most certain first."""
@@ -195,6 +247,10 @@ class FaceDetector(Protocol):
 
 class LandmarkFinder(Protocol):
     """Finds the points of the one face in or near a box (as from a detector, or from the frame before)."""
+
+    @property
+    def reach(self) -> float:
+        """How far from the box's centre it looks at most, in longer sides of the box."""
 
     def find(self, image: Image, box: Box) -> Landmarks | None: ...
 

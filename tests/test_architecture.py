@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "lipsync_cli"
 
-BASE = {"interfaces", "regions", "errors", "device", "settings"}
+BASE = {"interfaces", "pictures", "regions", "errors", "device", "settings"}
 NETWORKS_AND_MEDIA = {"models", "faces", "speech", "media"}
 MATERIAL = {"data", "losses", "metrics", "registry"}
 JOBS = {"dubbing", "training", "evaluation"}
@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "errors": set(),
     "interfaces": {"errors"},
+    "pictures": {"errors", "interfaces"},
     "regions": {"errors"},
     "device": {"errors"},
     "settings": {"errors"},

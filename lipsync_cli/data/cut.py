@@ -133,7 +133,7 @@ class _Part:
             if frame.time >= self._source.end:
                 return
             if frame.time >= self._source.start:
-                yield replace(frame, image=self._region(frame.image))
+                yield replace(frame, picture=self._region(frame.image))
 
     def _region(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         region = self._source.region

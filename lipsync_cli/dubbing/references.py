@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from lipsync_cli.faces.crop import crop_face
 from lipsync_cli.faces.landmarks import extent
 from lipsync_cli.faces.track import FaceTrack
-from lipsync_cli.interfaces import Box, FaceGenerator, Image, Landmarks, Speech
+from lipsync_cli.interfaces import Area, Box, FaceGenerator, Image, Landmarks, Picture, Speech
+from lipsync_cli.pictures import part_of
 from lipsync_cli.regions import mask_lower_half, to_image, to_network
 
 CLOSED = 0.012
@@ -56,15 +57,19 @@ class Candidate:
     """Patch pixels for one picture pixel."""
 
     @classmethod
-    def cut(cls, index: int, opening: float, image: Image, face: Box) -> Candidate:
+    def cut(cls, index: int, opening: float, picture: Picture, face: Box) -> Candidate:
         """Copy the surroundings of a face (its tight box) out of a picture."""
         reach = (0.5 + _ROOM) * math.hypot(face.width, face.height)
         x, y = face.centre
-        height, width = image.shape[:2]
+        height, width, _ = picture.shape
         left, top = (
             max(0, min(math.floor(middle - reach), side - 1)) for middle, side in ((x, width), (y, height))
         )
-        patch = image[top : max(top + 1, math.ceil(y + reach)), left : max(left + 1, math.ceil(x + reach))]
+        right, bottom = (
+            min(side, max(start + 1, math.ceil(middle + reach)))
+            for start, middle, side in ((left, x, width), (top, y, height))
+        )
+        patch = part_of(picture, Area(left, top, right - left, bottom - top))
         scale = min(1.0, _LARGEST_PATCH / max(patch.shape[:2]))
         if scale == 1:
             return cls(index, opening, patch.copy(), (left, top), scale)
@@ -99,7 +104,9 @@ class CandidateKeeper:
         default_factory=lambda: defaultdict(list)
     )
 
-    def offer(self, index: int, image: Image, landmarks: Landmarks, *, opening: float, yaw: float) -> None:
+    def offer(
+        self, index: int, picture: Picture, landmarks: Landmarks, *, opening: float, yaw: float
+    ) -> None:
         """Look at a frame of the shot."""
         turn = max(-_MOST_TURNS, min(_MOST_TURNS, round(yaw / _TURN)))
         found: Candidate | None = None
@@ -107,7 +114,7 @@ class CandidateKeeper:
             kept = self._kept[sign, turn]
             if len(kept) == _KEPT and sign * opening >= kept[-1][0]:
                 continue
-            found = found or Candidate.cut(index, opening, image, extent(landmarks))
+            found = found or Candidate.cut(index, opening, picture, extent(landmarks))
             kept.append((sign * opening, found))
             kept.sort(key=lambda ranked: ranked[0])
             del kept[_KEPT:]

@@ -20,7 +20,7 @@ from lipsync_cli.dubbing.references import References
 from lipsync_cli.dubbing.schedule import in_order
 from lipsync_cli.dubbing.showing import Showing, Status
 from lipsync_cli.faces.crop import crop_face
-from lipsync_cli.faces.paste import paste_face
+from lipsync_cli.faces.paste import paste_into
 from lipsync_cli.faces.track import FaceTrack
 from lipsync_cli.interfaces import Box, FaceGenerator, Frame, FrameStream, Image, Speech
 from lipsync_cli.regions import mask_lower_half, to_image, to_network
@@ -85,7 +85,7 @@ def crop(
             yield item
             continue
         shot = int(shots[item.source])
-        face = crop_face(item.frame.image, item.box, references[shot].size)
+        face = crop_face(item.frame.picture, item.box, references[shot].size)
         yield replace(item, shot=shot, crop=face, yaw=shown.yaw(item.source))
 
 
@@ -133,15 +133,15 @@ def _draw(
 
 
 def paste(frames: Iterator[DubFrame], track: FaceTrack) -> Iterator[DubFrame]:
-    """Put the faces into their pictures; frames without one keep the very same array."""
+    """Put the faces into their pictures; frames without one keep the very same picture."""
     for item in frames:
         if item.face is None or item.box is None:
             yield item
             continue
-        image = paste_face(
-            item.frame.image, item.face, item.box, track.outlines[item.source], share=item.share
+        picture = paste_into(
+            item.frame.picture, item.face, item.box, track.outlines[item.source], share=item.share
         )
-        yield replace(item, frame=replace(item.frame, image=image))
+        yield replace(item, frame=replace(item.frame, picture=picture))
 
 
 def beside(
@@ -157,7 +157,7 @@ def beside(
 
     for item in paste(kept()):
         image = np.concatenate([filmed.popleft(), item.frame.image], axis=1)
-        yield replace(item, frame=replace(item.frame, image=image))
+        yield replace(item, frame=replace(item.frame, picture=image))
 
 
 def ahead(items: Iterator[Item], size: int = 4) -> Generator[Item, None, None]:

@@ -52,7 +52,7 @@ def watch(parts: DubParts, progress: Progress, seconds: float) -> tuple[Watched,
     with closing(stages.ahead(_first_seconds(parts.stream, seconds))) as frames:
         for frame in frames:
             for tracker, shots in followed:
-                shots.see(frame, *tracker.observe(frame.image))
+                shots.see(frame, *tracker.observe(frame.picture))
             progress("watch", frame.index + 1, max(expected, frame.index + 1))
     for _, shots in followed:
         shots.end()
@@ -76,10 +76,10 @@ class _Shots:
     def see(self, frame: Frame, landmarks: Landmarks | None, starts_shot: bool) -> None:
         if starts_shot:
             self.end()
-        face = None if landmarks is None else Observation.of(landmarks, frame.image)
+        face = None if landmarks is None else Observation.of(landmarks, frame.picture)
         if landmarks is not None and face is not None:
             place = len(self._times)
-            self._keeper.offer(place, frame.image, landmarks, opening=face.opening, yaw=face.yaw)
+            self._keeper.offer(place, frame.picture, landmarks, opening=face.opening, yaw=face.yaw)
         self._times.append(frame.time)
         self._faces.append(face)
 

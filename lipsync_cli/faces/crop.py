@@ -8,7 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lipsync_cli.interfaces import Box, Image, Points
+from lipsync_cli.interfaces import Box, Image, Picture, Points
+from lipsync_cli.pictures import around
+
+_REACH = 0.71  # of its longer side from the middle of a box to its corner, at most
 
 
 def crop_to_image(box: Box, size: int) -> NDArray[np.float64]:
@@ -26,7 +29,7 @@ def image_to_crop(box: Box, size: int) -> NDArray[np.float64]:
     return np.asarray(cv2.invertAffineTransform(crop_to_image(box, size)), dtype=np.float64)
 
 
-def crop_face(image: Image, box: Box, size: int) -> Image:
+def crop_face(picture: Picture, box: Box, size: int) -> Image:
     """The box's part of a picture as uint8 [size, size, 3]; past the picture's edge its border repeats.
 
     A box larger than the crop is sampled at a whole multiple of `size` and averaged, so that small crops
@@ -34,9 +37,10 @@ def crop_face(image: Image, box: Box, size: int) -> Image:
     put back, keeps 0.97 of the variance of the Laplacian, against 0.56.
     """
     multiple = max(1, round(max(box.width, box.height) / size))
+    image, (x, y) = around(picture, box, _REACH)
     fine = cv2.warpAffine(
         image,
-        crop_to_image(box, size * multiple),
+        crop_to_image(box.moved(-x, -y), size * multiple),
         (size * multiple, size * multiple),
         flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,

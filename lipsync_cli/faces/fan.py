@@ -38,6 +38,8 @@ class FanFaces:
     `FILES` is missing from `weights_folder` or is not the file that its name says.
     """
 
+    reach = 1.5  # the upright box of a turned face, and 1.03 of its side
+
     def __init__(self, device: str = "cpu") -> None:
         try:
             from face_alignment import FaceAlignment, LandmarksType

@@ -127,6 +127,8 @@ SCHEMES = {
 class MeshLandmarks:
     """`LandmarkFinder` on `face_landmark.tflite` (MediaPipe face mesh, 468 points, Apache-2.0)."""
 
+    reach = _MARGIN * 0.71
+
     def __init__(self, weights: Path) -> None:
         self._network = read_tflite(weights)
 

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipsync_cli.faces.align import anchors, to_template
-from lipsync_cli.interfaces import Image, Landmarks
+from lipsync_cli.faces.landmarks import extent
+from lipsync_cli.interfaces import Landmarks, Picture
+from lipsync_cli.pictures import around
 
 Floats = NDArray[np.float32]
 
@@ -33,14 +35,16 @@ _MOST_CHANGED = 8  # cells that a thing covers at least
 _FEWEST = 25  # frames that tell what is usual
 _TURN = 12.0  # degrees; in heads turned further from the usual other parts of the face are seen
 _SMOOTHING = 5  # frames
+_REACH = 1.0  # from the middle of a face, in its longer sides: holds all cells that are read
 
 
-def mouth_look(image: Image, landmarks: Landmarks) -> Floats:
+def mouth_look(picture: Picture, landmarks: Landmarks) -> Floats:
     """Colours of the cells around the mouth, relative to those of eyes and nose: [40, 3], logarithms.
 
     The face is aligned by eyes and nose alone, because the points of a hidden mouth are guesses.
     """
-    matrix = to_template(anchors(landmarks)[:3], _UPPER_FACE)
+    image, (x, y) = around(picture, extent(landmarks), _REACH)
+    matrix = to_template(anchors(landmarks.moved(-x, -y))[:3], _UPPER_FACE)
     # Pixel centres lie on whole numbers, so scaling is about the corner of the corner pixel.
     matrix[:, 2] = (matrix[:, 2] + 0.5) * _SAMPLES - 0.5
     matrix[:, :2] *= _SAMPLES

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipsync_cli.faces.crop import crop_to_image, image_to_crop, points_in_crop
-from lipsync_cli.interfaces import Box, Image, Points
+from lipsync_cli.interfaces import Area, Box, Image, Picture, Points
+from lipsync_cli.pictures import part_of, whole, with_part
 
 Floats = NDArray[np.float32]
 
@@ -29,43 +30,45 @@ _SAME_SKIN = 16.0  # grey levels; larger differences are another content, not an
 _STRONGEST = 32.0  # grey levels
 
 
-def paste_face(
-    image: Image,
+def paste_face(image: Image, face: Image, box: Box, outline: Points, *, match_colour: bool = True) -> Image:
+    """`paste_into` of an array: a new one, uint8 [H, W, 3]."""
+    return whole(paste_into(image, face, box, outline, match_colour=match_colour))
+
+
+def paste_into(
+    picture: Picture,
     face: Image,
     box: Box,
     outline: Points,
     *,
     share: float = 1.0,
     match_colour: bool = True,
-) -> Image:
-    """A copy of the picture in which the lower half of the face is the generated one.
+) -> Picture:
+    """A new picture in which the lower half of the face is the generated one.
 
     Only pixels inside the face's outline (its chin moved down by `CHIN_ROOM`), inside the crop's box and
     below its half line change; all others stay bit-identical. Towards all these borders the change fades
     out, and the new face takes over the slow differences of colour that it finds there.
 
     Args:
-        image: uint8 [H, W, 3].
+        picture: may be an array, uint8 [H, W, 3].
         face: uint8 [S, S, 3], the generated face at any size; its upper half is not used.
         box: Where the crop lay in the picture; it may be turned and may reach past the picture.
         outline: [P, 2] ring around the face, picture pixels.
         share: of the generated face, 0 (the filmed one) to 1.
         match_colour: False to leave the generated colours as they are.
     """
-    result = image.copy()
-    region = _region(box, image.shape[1], image.shape[0])
+    region = _region(box, picture.shape[1], picture.shape[0])
     if region is None:
-        return result
-    x, y, width, height = region
+        return picture
     mask = np.rint(paste_mask(box, outline) * 255).astype(np.uint8)
     alpha: Floats = _to_region(mask, box, region, cv2.INTER_LINEAR) * np.float32(1 / 255)
     new: Floats = _to_region(_at_most(face, box), box, region, cv2.INTER_CUBIC).astype(np.float32)
-    part = result[y : y + height, x : x + width]
-    old: Floats = part.astype(np.float32)
+    old: Floats = part_of(picture, region).astype(np.float32)
     if match_colour:
         new = np.clip(new + _colour_shift(old, new, alpha), 0, 255)
-    part[:] = np.rint(old + (share * alpha)[..., None] * (new - old)).astype(np.uint8)
-    return result
+    mixed = np.rint(old + (share * alpha)[..., None] * (new - old)).astype(np.uint8)
+    return with_part(picture, region, mixed)
 
 
 def paste_mask(box: Box, outline: Points, size: int = _MASK) -> Floats:
@@ -97,8 +100,8 @@ def _lowered(ring: Points, size: int) -> Points:
     return lowered
 
 
-def _region(box: Box, width: int, height: int) -> tuple[int, int, int, int] | None:
-    """The part of the picture that the crop's lower half covers: x, y, width, height; None if outside."""
+def _region(box: Box, width: int, height: int) -> Area | None:
+    """The part of the picture that the crop's lower half covers; None if outside."""
     to_image = crop_to_image(box, 2)
     corners = np.array([[-0.5, 0.5], [1.5, 0.5], [1.5, 1.5], [-0.5, 1.5]])
     places = corners @ to_image[:, :2].T + to_image[:, 2]
@@ -106,12 +109,10 @@ def _region(box: Box, width: int, height: int) -> tuple[int, int, int, int] | No
     high = np.minimum(np.ceil(places.max(axis=0)) + 1, (width, height)).astype(int)
     if (high <= low).any():
         return None
-    return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
+    return Area(int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1]))
 
 
-def _to_region(
-    picture: NDArray[np.uint8], box: Box, region: tuple[int, int, int, int], interpolation: int
-) -> NDArray[np.uint8]:
+def _to_region(picture: NDArray[np.uint8], box: Box, region: Area, interpolation: int) -> NDArray[np.uint8]:
     """A square picture of the crop, laid over a part of the whole picture (the exact inverse of the crop)."""
     x, y, width, height = region
     from_image = image_to_crop(box, picture.shape[0])

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lipsync_cli.interfaces import Image
+from lipsync_cli.interfaces import Picture
+from lipsync_cli.pictures import every
 
 _THUMBNAIL = (48, 27)  # pixels
 
@@ -26,10 +27,10 @@ class ShotDetector:
         self._last: NDArray[np.float32] | None = None
         self._recent: deque[float] = deque(maxlen=memory)
 
-    def starts_shot(self, image: Image) -> bool:
+    def starts_shot(self, picture: Picture) -> bool:
         """True for the first frame and for the first one after a cut."""
-        step = max(1, min(image.shape[0] // (4 * _THUMBNAIL[1]), image.shape[1] // (4 * _THUMBNAIL[0])))
-        sparse = np.ascontiguousarray(image[::step, ::step])  # every pixel would take 5 ms at 720p
+        step = max(1, min(picture.shape[0] // (4 * _THUMBNAIL[1]), picture.shape[1] // (4 * _THUMBNAIL[0])))
+        sparse = every(picture, step)  # every pixel would take 5 ms at 720p
         small = cv2.resize(sparse, _THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32)
         last, self._last = self._last, small
         if last is None:

@@ -19,7 +19,8 @@ from lipsync_cli.faces.choice import FaceChoice, Largest
 from lipsync_cli.faces.landmarks import SCHEMES, extent, levelled, opening, outline, roll, turn, yaw
 from lipsync_cli.faces.occlusion import mouth_look, strangeness
 from lipsync_cli.faces.shots import ShotDetector
-from lipsync_cli.interfaces import Box, FaceDetector, Frame, Image, LandmarkFinder, Landmarks
+from lipsync_cli.interfaces import Box, FaceDetector, Frame, Image, LandmarkFinder, Landmarks, Picture
+from lipsync_cli.pictures import around, whole
 
 SMOOTHING = 7
 """Frames over which boxes are averaged (field notes, section 5)."""
@@ -85,18 +86,21 @@ class FaceTracker:
     shots: ShotDetector = field(default_factory=ShotDetector)
     _last: Landmarks | None = None
 
-    def observe(self, image: Image) -> tuple[Landmarks | None, bool]:
+    def observe(self, picture: Picture) -> tuple[Landmarks | None, bool]:
         """The face of the next frame, if there is one, and whether the frame begins a shot."""
-        starts_shot = self.shots.starts_shot(image)
+        starts_shot = self.shots.starts_shot(picture)
         if starts_shot:
             self._last = None
-        self._last = self._follow(image) or self._find_anew(image)
+        self._last = self._follow(picture) or self._find_anew(whole(picture))
         return self._last, starts_shot
 
-    def _follow(self, image: Image) -> Landmarks | None:
+    def _follow(self, picture: Picture) -> Landmarks | None:
         if self._last is None:
             return None
-        return _if_certain(self.finder.find(image, extent(self._last)))
+        box = extent(self._last)
+        image, (x, y) = around(picture, box, self.finder.reach)
+        found = self.finder.find(image, box.moved(-x, -y))
+        return None if found is None else _if_certain(found.moved(x, y))
 
     def _find_anew(self, image: Image) -> Landmarks | None:
         by_size = sorted(self.detector.detect(image), key=lambda found: -found.box.width * found.box.height)
@@ -133,7 +137,7 @@ def track_faces(frames: Iterable[Frame], detector: FaceDetector, finder: Landmar
     starts: list[bool] = []
     faces: list[Observation | None] = []
     for frame in frames:
-        landmarks, starts_shot = tracker.observe(frame.image)
+        landmarks, starts_shot = tracker.observe(frame.picture)
         times.append(frame.time)
         starts.append(starts_shot)
         faces.append(None if landmarks is None else Observation.of(landmarks))
@@ -160,7 +164,7 @@ class Observation:
     """[40, 3] of `mouth_look`."""
 
     @classmethod
-    def of(cls, landmarks: Landmarks, image: Image | None = None) -> Observation:
+    def of(cls, landmarks: Landmarks, picture: Picture | None = None) -> Observation:
         """Read from the points of one face and, to find things before its mouth, from the picture."""
         scheme = SCHEMES[landmarks.scheme]
         points = levelled(landmarks)
@@ -178,7 +182,7 @@ class Observation:
             yaw=yaw(landmarks),
             outline=outline(landmarks).astype(np.float32),
             anchors=anchors(landmarks),
-            look=None if image is None else mouth_look(image, landmarks),
+            look=None if picture is None else mouth_look(picture, landmarks),
         )
 
     def crop_numbers(self, chin_ratio: float) -> tuple[float, float, float, float, float]:

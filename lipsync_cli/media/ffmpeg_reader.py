@@ -27,6 +27,7 @@ from lipsync_cli.media.probe import (
     time_zero,
     video_stream,
 )
+from lipsync_cli.media.stored import picture_of
 from lipsync_cli.media.writer import ticks_a_second
 
 _BUFFER = 1 << 20
@@ -94,8 +95,7 @@ class FfmpegReader:
         if self._form == "rgb24":
             return Frame(index, time, picture.to_ndarray().astype(np.uint8, copy=False))
         picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc = self._tags
-        image = decoder.decode(picture)
-        return Frame(index, time, image, decoder.stored(picture, image))
+        return Frame(index, time, picture_of(picture, decoder))
 
     @contextmanager
     def _run(self) -> Iterator[InputContainer]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,16 +16,16 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from lipsync_cli.interfaces import Colours, Frame, Image, Plane, StoredPicture
-from lipsync_cli.media.colours import MATRICES, is_transparent, kept_colours, matrix_and_range, usual_colours
+from lipsync_cli.interfaces import Change, Colours, Frame, Image, Plane
+from lipsync_cli.media.colours import MATRICES, is_transparent, matrix_and_range, usual_colours
 from lipsync_cli.media.exif import exif_orientation
 
 PIXEL_FORMATS = {8: "yuv420p", 10: "yuv420p10le"}
 """Bits of a colour -> what is written."""
 
-_FULL_CHROMA = {8: "yuv444p", 10: "yuv444p10le"}
+FULL_CHROMA = {8: "yuv444p", 10: "yuv444p10le"}
 _TAPS = (0, 2, 3, 4, 6)
-_REACH = 4
+REACH = 4
 """Columns, an even number, as far as a pixel's colour has a part in the chroma beside it."""
 
 _EXIF = {
@@ -42,14 +43,13 @@ _EXIF = {
 T = TypeVar("T", bound=np.generic)
 
 _OPAQUE = 255
-_COLOURS = 3
 _EIGHT = 8
 _FINER = 2
 """Grey levels of 8 bits: more than that is no rounding, but a colour that RGB has not."""
 _SQUARE_ENOUGH = Fraction(1, 100)
 _ODDEST_PIXEL = 4
 _STORING = Interpolation.BICUBIC | Interpolation.ACCURATE_RND
-_SHOWING = Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
+SHOWING = Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,74 +89,82 @@ class Geometry:
         return shown[::-1] if self.flipped else shown
 
 
+class _Converters(threading.local):
+    """Of each thread its own: one is set up for one size, and is not to be used by two threads at once."""
+
+    def __init__(self) -> None:
+        self.whole = VideoReformatter()
+        self.part = VideoReformatter()
+        self.piece: VideoFrame | None = None
+
+
 class PictureDecoder:
-    """Turns the frames of one stream into RGB pictures of one size."""
+    """Turns the frames of one stream into RGB pictures of one size; several threads may do so at once."""
 
     def __init__(self, geometry: Geometry) -> None:
-        self._geometry = geometry
-        self._reformatter = VideoReformatter()
+        self.geometry = geometry
+        self._converters = _Converters()
 
     def decode(self, frame: VideoFrame) -> Image:
         """Any pixel format of any depth -> uint8 [H, W, 3] RGB, full range, upright.
 
         What is transparent shows black.
         """
-        geometry = self._geometry
+        geometry = self.geometry
         matrix, full_range = matrix_and_range(frame)
         clear = is_transparent(frame)
-        planar = self._reformatter.reformat(
+        planar = self._converters.whole.reformat(
             frame,
             width=geometry.scaled_width,
             height=geometry.scaled_height,
             format="gbrap" if clear else "gbrp",  # bit for bit as rgb24, in a third of the time
             src_colorspace=matrix,
             dst_colorspace=matrix,
-            interpolation=_SHOWING,
+            interpolation=SHOWING,
             src_color_range=ColorRange.JPEG if full_range else ColorRange.MPEG,
             dst_color_range=ColorRange.JPEG,
         )
         return np.ascontiguousarray(geometry.upright(_interleaved(planar)))
 
-    def stored(self, frame: VideoFrame, image: Image) -> StoredPicture | None:
-        """What `decode` made an image of, where it can be written as it is: YUV of even size, opaque."""
-        kept = kept_colours(frame)
-        odd = self._geometry.width % 2 or self._geometry.height % 2
-        if kept is None or odd or is_transparent(frame) or len(frame.format.components) < _COLOURS:
-            return None
-        if MATRICES[kept.matrix] != matrix_and_range(frame)[0]:
-            return None
-        return _Stored(image, kept, frame, self._geometry)
+    def decode_part(self, like: VideoFrame, parts: Sequence[Plane], *, full_chroma: bool = False) -> Image:
+        """A piece of an opaque frame of 4:2:0 as it is stored -> uint8 [H, W, 3] RGB, full range.
 
+        like: the frame. parts: Y, U, V of the piece, of even size unless there is chroma for each pixel.
+        """
+        matrix, full_range = matrix_and_range(like)
+        height, width = parts[0].shape
+        if full_chroma:
+            part = VideoFrame(width, height, FULL_CHROMA[like.format.components[0].bits])
+        else:
+            part = self._piece(like, width, height)
+        for target, plane in zip(planes_of(part), parts, strict=True):
+            target[:] = plane
+        planar = self._converters.part.reformat(
+            part,
+            format="gbrp",
+            src_colorspace=matrix,
+            dst_colorspace=matrix,
+            interpolation=SHOWING,
+            src_color_range=ColorRange.JPEG if full_range else ColorRange.MPEG,
+            dst_color_range=ColorRange.JPEG,
+            threads=1,
+        )
+        return _interleaved(planar)
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Stored:
-    """A `StoredPicture`, converted to 4:2:0 only when it is asked for its planes."""
-
-    image: Image
-    colours: Colours
-    frame: VideoFrame
-    geometry: Geometry
-
-    def planes(self) -> tuple[Plane, Plane, Plane]:
-        """Y, U, V."""
-        frame, geometry = self.frame, self.geometry
-        matrix, full_range = matrix_and_range(frame)
-        size, form = (geometry.scaled_width, geometry.scaled_height), PIXEL_FORMATS[self.colours.bits]
-        if full_range or (frame.width, frame.height) != size or frame.format.name != form:
-            frame = frame.reformat(
-                *size,
-                format=form,
-                src_colorspace=matrix,
-                dst_colorspace=matrix,
-                interpolation=_SHOWING,
-                src_color_range=ColorRange.JPEG if full_range else ColorRange.MPEG,
-                dst_color_range=ColorRange.MPEG,
+    def _piece(self, like: VideoFrame, width: int, height: int) -> VideoFrame:
+        """A smaller frame to copy a piece of one into; the same thread's next one may be the same memory."""
+        piece = self._converters.piece
+        size = piece and (piece.width, piece.height, piece.format.name)
+        if piece is None or size != (width, height, like.format.name):
+            # Where chroma lies between the pixels can be told to a frame only by making it of another one.
+            piece = VideoReformatter().reformat(
+                like, width=width, height=height, interpolation=Interpolation.POINT
             )
-        luma, blue, red = (geometry.upright(plane) for plane in _planes(frame))
-        return luma, blue, red
+            self._converters.piece = piece
+        return piece
 
 
-def _planes(frame: VideoFrame) -> Iterator[Plane]:
+def planes_of(frame: VideoFrame) -> Iterator[Plane]:
     """Views of a frame's planes; they keep its memory."""
     for plane in frame.planes:
         values = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
@@ -167,7 +175,7 @@ def _planes(frame: VideoFrame) -> Iterator[Plane]:
 
 def _interleaved(planar: VideoFrame) -> Image:
     """The planes G, B, R and, if any, alpha of a picture -> [H, W, 3] RGB on black."""
-    green, blue, red, *alpha = _planes(planar)
+    green, blue, red, *alpha = planes_of(planar)
     shown = [red, green, blue]
     if alpha and (alpha[0] != _OPAQUE).any():
         shown = [
@@ -195,26 +203,28 @@ class PictureEncoder:
         others are converted; what RGB of 8 bits could not say of what was there before, at most `_FINER` grey
         levels, stays.
         """
-        stored = frame.stored
-        if stored is None or stored.colours != self.colours or stored.image.shape != frame.image.shape:
+        picture = frame.picture
+        if isinstance(picture, np.ndarray) or picture.colours != self.colours:
             return self._converted(frame.image)
-        height, width = frame.image.shape[:2]
+        height, width, _ = picture.shape
         written = VideoFrame(width, height, self.pixel_format)
-        planes = list(_planes(written))
-        for plane, unchanged in zip(planes, stored.planes(), strict=True):
+        for plane, unchanged in zip(planes_of(written), picture.planes(), strict=True):
             plane[:] = unchanged
-        region = _changed(frame.image, stored.image)
-        if region is not None:
-            rows, columns = region
-            limit, top = _FINER << (self.colours.bits - _EIGHT), (1 << self.colours.bits) - 1
-            new, old = (
-                _planes(self._converted(image[rows, columns])) for image in (frame.image, stored.image)
-            )
-            for plane, after, before, scale in zip(planes, new, old, (1, 2, 2), strict=True):
-                part = plane[_slice(rows, scale), _slice(columns, scale)]
-                finer = np.clip(part.astype(np.int32) - before, -limit, limit)
-                part[:] = np.where(after == before, part, np.clip(after + finer, 0, top))
+        for change in picture.changes:
+            self._write_change(written, change)
         return written
+
+    def _write_change(self, written: VideoFrame, change: Change) -> None:
+        region = _changed(change.after, change.before)
+        if region is None:
+            return
+        limit, top = _FINER << (self.colours.bits - _EIGHT), (1 << self.colours.bits) - 1
+        new, old = (planes_of(self._converted(image[region])) for image in (change.after, change.before))
+        for plane, after, before, scale in zip(planes_of(written), new, old, (1, 2, 2), strict=True):
+            x, y, width, height = (number // scale for number in change.area)
+            part = plane[y : y + height, x : x + width][tuple(_slice(side, scale) for side in region)]
+            finer = np.clip(part.astype(np.int32) - before, -limit, limit)
+            part[:] = np.where(after == before, part, np.clip(after + finer, 0, top))
 
     def _converted(self, image: Image) -> VideoFrame:
         """uint8 [H, W, 3] RGB, all of it converted; an odd size gets its last row or column twice."""
@@ -224,7 +234,7 @@ class PictureEncoder:
         bits = self.colours.bits
         whole = self._reformatter.reformat(
             VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24"),
-            format=_FULL_CHROMA[bits],
+            format=FULL_CHROMA[bits],
             src_colorspace=self._matrix,
             dst_colorspace=self._matrix,
             interpolation=_STORING,
@@ -232,8 +242,8 @@ class PictureEncoder:
             dst_color_range=ColorRange.MPEG,
         )
         written = VideoFrame(whole.width, whole.height, self.pixel_format)
-        luma, *chroma = _planes(whole)
-        place, *places = _planes(written)
+        luma, *chroma = planes_of(whole)
+        place, *places = planes_of(written)
         place[:] = luma
         for place, plane in zip(places, chroma, strict=True):
             place[:] = _halved(plane, top=(1 << bits) - 1)
@@ -263,7 +273,7 @@ def _changed(image: Image, before: Image) -> tuple[slice, slice] | None:
         return None
     band = slice(rows[0] // 2 * 2, rows[-1] // 2 * 2 + 2)
     columns = np.flatnonzero(difference[band].any(axis=0)) // image.shape[2]
-    return band, slice(max(0, columns[0] // 2 * 2 - _REACH), columns[-1] // 2 * 2 + 2 + _REACH)
+    return band, slice(max(0, columns[0] // 2 * 2 - REACH), columns[-1] // 2 * 2 + 2 + REACH)
 
 
 def _slice(whole: slice, scale: int) -> slice:

@@ -24,6 +24,7 @@ from lipsync_cli.media.probe import (
     time_zero,
     video_stream,
 )
+from lipsync_cli.media.stored import picture_of
 
 _LONGEST_STEP_BACK = 1.0
 """Seconds. A time stamp that falls back further starts a new count (files joined end to end)."""
@@ -66,8 +67,7 @@ class VideoReader:
             for index, picture in enumerate(self._decode(container, stream)):
                 if decoder is None:
                     decoder = PictureDecoder(Geometry.of(picture, stream.sample_aspect_ratio, path))
-                image = decoder.decode(picture)
-                yield Frame(index, clock.time(picture), image, decoder.stored(picture, image))
+                yield Frame(index, clock.time(picture), picture_of(picture, decoder))
 
     def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
         n_decoded = failures = 0

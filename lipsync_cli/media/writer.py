@@ -256,8 +256,9 @@ def tick_of(frame: Frame, shape: tuple[int, int, int], ticks: int, *, latest: in
 
     ValueError for a picture of another shape than the video's, or a time that does not come after `latest`.
     """
-    if frame.image.shape != shape or frame.image.dtype != np.uint8:
-        raise ValueError(f"frame {frame.index} is {frame.image.shape}, the video {shape}, uint8")
+    picture = frame.picture
+    if picture.shape != shape or (isinstance(picture, np.ndarray) and picture.dtype != np.uint8):
+        raise ValueError(f"frame {frame.index} is {picture.shape}, the video {shape}, uint8")
     tick = round(frame.time * ticks)
     if tick <= latest:
         raise ValueError(f"frame {frame.index} at {frame.time} s does not come after the one before")

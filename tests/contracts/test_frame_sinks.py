@@ -79,7 +79,10 @@ def test_frames_arrive_in_order_at_their_times(open_sink: Callable[..., FrameSin
 
 
 class Kept:
-    """A `StoredPicture` whose chroma no 8-bit RGB picture could be the source of."""
+    """An unchanged `StoredPicture` whose chroma no 8-bit RGB picture could be the source of."""
+
+    shape = (48, 64, 3)
+    changes = ()
 
     def __init__(self, bits: int) -> None:
         rng = np.random.default_rng(bits)
@@ -103,7 +106,7 @@ def test_what_is_unchanged_of_a_stored_picture_is_written_as_it_was_in_all_its_b
     settings = {"codec": codec, "colours": kept.colours, "crf": 1}
     with open_sink(target, width=64, height=48, rate=RATE, speech=None, **settings) as sink:
         for index in range(3):
-            sink.write(Frame(index, float(index / RATE), kept.image, kept))
+            sink.write(Frame(index, float(index / RATE), kept))
     with av.open(str(target)) as container:
         context = container.streams.video[0].codec_context
         assert context.pix_fmt == ("yuv420p" if bits == 8 else "yuv420p10le")

@@ -59,6 +59,8 @@ def read(image: Image) -> tuple[float, Box] | None:
 class Finder:
     """Detector and landmark finder of drawn pictures (scheme ibug68)."""
 
+    reach = 1.0
+
     def detect(self, image: Image) -> list[Detection]:
         seen = read(image)
         return [] if seen is None else [Detection(seen[1], 0.9)]

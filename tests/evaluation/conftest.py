@@ -50,6 +50,8 @@ def draw(opening: float, *, face: bool = True, sway: float = 0.0) -> Image:
 class DrawnFace:
     """Detector and landmark finder of drawn faces."""
 
+    reach = 1.0
+
     def detect(self, image: Image) -> list[Detection]:
         return [Detection(Box(*FACE), 0.9)] if _has_face(image) else []
 
