@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import librosa
 import numpy as np
 import pytest
 
@@ -29,3 +30,14 @@ def test_each_triangle_rises_and_falls_between_its_neighbours_middles(
 def test_triangles_have_an_area_of_one():
     bank = slaney_filter_bank(16_000, 16_000, n_mels=40, lowest=0.0, highest=8000.0)  # bins of 1 Hz
     np.testing.assert_allclose(bank.sum(axis=1), 1.0, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("sample_rate", "n_fft", "n_mels", "lowest", "highest"), BANKS)
+def test_the_bank_is_that_of_librosa(
+    sample_rate: int, n_fft: int, n_mels: int, lowest: float, highest: float
+):
+    bank = slaney_filter_bank(sample_rate, n_fft, n_mels=n_mels, lowest=lowest, highest=highest)
+    expected = librosa.filters.mel(
+        sr=sample_rate, n_fft=n_fft, n_mels=n_mels, fmin=lowest, fmax=highest, dtype=np.float64
+    )
+    np.testing.assert_allclose(bank, expected, rtol=1e-10, atol=1e-15)
