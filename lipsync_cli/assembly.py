@@ -112,6 +112,15 @@ def _check_files(job: DubJob) -> None:
 def _dub(
     stream: FrameStream, job: DubJob, progress: Progress | None, networks: DubNetworks | None = None
 ) -> DubReport:
+    from lipsync_cli.device import beside_other_work
+
+    with beside_other_work():
+        return _dub_beside(stream, job, progress, networks)
+
+
+def _dub_beside(
+    stream: FrameStream, job: DubJob, progress: Progress | None, networks: DubNetworks | None
+) -> DubReport:
     from lipsync_cli import assembly_output as way_out
     from lipsync_cli.dubbing import pipeline
 

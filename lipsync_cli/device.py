@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -101,6 +102,28 @@ def has_avx512() -> bool:
     import cv2
 
     return bool(cv2.checkHardwareSupport(_AVX512F))
+
+
+@contextmanager
+def beside_other_work() -> Iterator[None]:
+    """Networks leave one core to what runs beside them: decoding, pasting, encoding.
+
+    On all cores their threads would wait for each other, and wait by computing. Holds for networks run by
+    this thread, and by those that it starts.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(before, max(1, _cores() - 1)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

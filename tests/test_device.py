@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 from lipsync_cli import device
-from lipsync_cli.device import Execution, resolve_device, resolve_precision
+from lipsync_cli.device import Execution, beside_other_work, resolve_device, resolve_precision
 from lipsync_cli.errors import SettingsError
 
 CPU = torch.device("cpu")
@@ -152,6 +153,32 @@ def test_half_precisions_really_compute_in_fewer_bits() -> None:
     exact = network().eval()(images)
     execution = Execution(CPU, torch.bfloat16)
     assert not torch.equal(execution.run(execution.place(network()), images), exact)
+
+
+@pytest.mark.parametrize(
+    ("cores", "before", "within"), [(1, 1, 1), (2, 2, 1), (8, 8, 7), (8, 3, 3), (2, 4, 1)]
+)
+def test_networks_leave_a_core_to_other_work(
+    monkeypatch: pytest.MonkeyPatch, cores: int, before: int, within: int
+) -> None:
+    def fail() -> None:
+        with beside_other_work():
+            with ThreadPoolExecutor(1) as pool:
+                seen.append(pool.submit(torch.get_num_threads).result())
+            seen.append(torch.get_num_threads())
+            raise KeyError
+
+    seen: list[int] = []
+    usual = torch.get_num_threads()
+    monkeypatch.setattr(device, "_cores", lambda: cores)
+    torch.set_num_threads(before)
+    try:
+        with pytest.raises(KeyError):
+            fail()
+        seen.append(torch.get_num_threads())
+    finally:
+        torch.set_num_threads(usual)
+    assert seen == [within, within, before]
 
 
 @pytest.mark.gpu
