@@ -125,6 +125,8 @@ def _draw(
     faces = torch.zeros_like(crops)
     for pictures, share in zip(references.sets(), weights.T, strict=True):
         rows = share.nonzero()[:, 0]
+        if bool((share == 1).all()):  # as long as the head does not turn
+            return to_image(generator(heard, to_network(pictures).expand(len(rows), -1, -1, -1, -1), pose))
         if len(rows):
             shown = to_network(pictures).expand(len(rows), -1, -1, -1, -1)
             drawn = generator(heard[rows], shown, pose[rows]).to(faces)
