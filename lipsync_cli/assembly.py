@@ -5,6 +5,7 @@ Heavy packages are imported where they are needed, so that importing this file c
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from fractions import Fraction
@@ -103,8 +104,9 @@ def _check_files(job: DubJob) -> None:
     check_output(job.output, job.settings.codec)
     if job.report is not None:
         check_not_an_input(job.report, job.output, *inputs)
-        if job.report.is_dir() or not job.report.absolute().parent.is_dir():
-            raise MediaError(f"{job.report}: cannot be written; give a file in a folder that exists")
+        folder = job.report.absolute().parent
+        if job.report.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+            raise MediaError(f"{job.report}: cannot be written; give a file in a folder that is yours")
     probe_audio(job.audio)
     make_sound(job)
 

@@ -23,11 +23,16 @@ def register(app: typer.Typer) -> None:
 
 @settings_as_options(DubSettings)
 def dub(
-    video: Annotated[Path, typer.Argument(help="A video, or a still picture, with a face.")],
-    audio: Annotated[Path, typer.Argument(help="The speech: anything with sound.")],
+    video: Annotated[Path, typer.Argument(help="A video, or a still picture, with a face.", readable=False)],
+    audio: Annotated[Path, typer.Argument(help="The speech: anything with sound.", readable=False)],
     *,
-    output: Annotated[Path, typer.Option("-o", "--output", help="What to write (.mp4, .m4v, .mov, .mkv).")],
-    report: Annotated[Path | None, typer.Option(help="Write what was done to this JSON file.")] = None,
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="The video to write (.mp4, .m4v, .mov, .mkv).", readable=False),
+    ],
+    report: Annotated[
+        Path | None, typer.Option(help="Write what was done to this JSON file.", readable=False)
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the same dub where it was stopped, if it was.")
     ] = False,

@@ -31,7 +31,10 @@ def settings_as_options(settings: type[DataclassInstance]) -> Callable[[Command]
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=list(field.default) if _is_many(hints[field.name]) else field.default,
-            annotation=Annotated[_option(hints[field.name]), typer.Option(help=explanations.get(field.name))],
+            # A file that cannot be read is told by who reads it, in one line and with its own exit code.
+            annotation=Annotated[
+                _option(hints[field.name]), typer.Option(help=explanations.get(field.name), readable=False)
+            ],
         )
         for field in fields(settings)
         if field.default is not MISSING

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
@@ -412,3 +413,36 @@ def test_an_encoder_that_this_machine_lacks_is_told_before_anything_is_watched(
         code=6, says=(f"--encoder {encoder}", "does not work on this machine"),
     )  # fmt: skip
     assert not watched
+
+
+@pytest.fixture
+def as_anyone() -> list[str]:
+    """What runs a program without root's power to read and write everything."""
+    if os.geteuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("root may read and write everything here")
+    return ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+
+
+@pytest.mark.parametrize("which", ["video", "audio", "face", "report"])
+def test_what_is_not_permitted_is_told_in_one_line_before_the_work(
+    which: str, inputs: Path, output: Path, tmp_path: Path, as_anyone: list[str]
+) -> None:
+    locked, closed = tmp_path / "locked", tmp_path / "closed"
+    shutil.copy(inputs / ("speech.wav" if which == "audio" else "face.mp4"), locked)
+    locked.chmod(0)
+    closed.mkdir(0o555)
+    files = [inputs / "face.mp4", inputs / "speech.wav"]
+    flags = ["--model", inputs / "tiny.safetensors"]
+    if which in ("video", "audio"):
+        files[which == "audio"] = locked
+    else:
+        flags += {"face": ["--face", locked], "report": ["--report", closed / "report.json"]}[which]
+    command = [*as_anyone, sys.executable, "-m", "lipsync_cli", "dub", *files, "-o", output, *flags]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"error: {closed / 'report.json' if which == 'report' else locked}: ")
+    assert done.stderr.count("\n") == 1
+    assert not list(output.parent.iterdir())
