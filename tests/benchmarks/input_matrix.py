@@ -75,6 +75,7 @@ class Case:
     """A real clip to encode, in place of the portrait; then colours are looked at, not the flash."""
     copied: str = ""
     """ffmpeg's arguments of a second step, which copies: `IN` stands for the first one's file."""
+    least_psnr: float = LEAST_PSNR
     bytes_kept: float = 1.0
     """Share of the file's bytes."""
     damaged: bool = False
@@ -205,7 +206,8 @@ ODD_ENCODINGS: dict[str, dict[str, object]] = {
     "damaged: a byte in 5000": {"file": "in.ts", "encode": f"{H264} -g 12", "damaged": True},
     "H.263 in 3GP, 176x144": {"file": "in.3gp", "filters": "scale=176:144", "encode": "-c:v h263 -q:v 3"},
     "WMV": {"file": "in.wmv", "encode": "-c:v wmv2 -q:v 3"},
-    "GIF": {"file": "in.gif", "filters": "fps=12.5", "encode": ""},
+    # A GIF's colours are dithered: 4:2:0 alone, without an encoder, leaves 17 dB of that.
+    "GIF": {"file": "in.gif", "filters": "fps=12.5", "encode": "", "least_psnr": 15.0},
     "animated PNG": {"file": "in.apng", "filters": "fps=12.5", "encode": "-f apng"},
     "animated WebP": {"file": "in.webp", "filters": "fps=12.5", "encode": "-c:v libwebp_anim", "code": 3},
     "ffmpeg backend": {"flags": ("--backend", "ffmpeg")},
@@ -455,7 +457,7 @@ def verdict(case: Case, outcome: Outcome, expected: float) -> str:
             wrong.append(f"length {outcome.length:.3f} s for {expected:.3f} s")
         if outcome.offset is not None and abs(outcome.offset) > MOST_OFFSET:
             wrong.append("out of sync")
-        if outcome.psnr is not None and outcome.psnr < LEAST_PSNR:
+        if outcome.psnr is not None and outcome.psnr < case.least_psnr:
             wrong.append("other colours")
     return "; ".join(wrong) or "as expected"
 
