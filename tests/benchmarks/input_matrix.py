@@ -155,6 +155,7 @@ def cases(clips: Path) -> Iterator[Case]:
 
 
 REAL = ("lipify_colors6.mp4", "obama_weekly_address.mp4")
+WHOLE_MACROBLOCKS = "scale=trunc(iw/32)*32:trunc(ih/32)*32"
 X265 = "-c:v libx265 -preset ultrafast -x265-params log-level=error"
 HLG = "-pix_fmt yuv420p10le -colorspace bt2020nc -color_primaries bt2020 -color_trc arib-std-b67"
 ODD_ENCODINGS: dict[str, dict[str, object]] = {
@@ -170,7 +171,7 @@ ODD_ENCODINGS: dict[str, dict[str, object]] = {
         "copied": "-i IN -c copy -metadata:s:v:0 rotate=270",
     },
     "H.264, interlaced, 59.94 fields": {
-        "filters": "fps=60000/1001,tinterlace=interleave_top,fieldorder=tff",
+        "filters": f"{WHOLE_MACROBLOCKS},fps=60000/1001,tinterlace=interleave_top,fieldorder=tff",
         "encode": f"{H264} -flags +ildct+ilme",
     },
     "MPEG-2 in TS, wide pixels": {
@@ -212,7 +213,7 @@ ODD_ENCODINGS: dict[str, dict[str, object]] = {
     "animated WebP": {"file": "in.webp", "filters": "fps=12.5", "encode": "-c:v libwebp_anim", "code": 3},
     "ffmpeg backend": {"flags": ("--backend", "ffmpeg")},
     "ffmpeg backend, deinterlaced": {
-        "filters": "fps=60000/1001,tinterlace=interleave_top,fieldorder=tff",
+        "filters": f"{WHOLE_MACROBLOCKS},fps=60000/1001,tinterlace=interleave_top,fieldorder=tff",
         "encode": f"{H264} -flags +ildct+ilme",
         "flags": ("--backend", "ffmpeg", "--filter", "yadif"),
     },
