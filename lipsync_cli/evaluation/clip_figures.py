@@ -160,12 +160,14 @@ def add_in_sync(gathered: Gathered) -> None:
 
     On a flat curve the best offset is where the sound itself changes most: a still mouth under a sentence
     with silence around it is "within one frame" as well, with next to no confidence. So half of what the real
-    video has with its own sound is asked for.
+    video has with its own sound is asked for, and `offset_within_1`, which would tell less, is left out where
+    there is a real video.
     """
     figures = gathered.figures
     if {"offset", "confidence", "real_confidence"} <= figures.keys():
         is_sure = figures["confidence"] >= 0.5 * figures["real_confidence"]
         figures["in_sync"] = float(abs(figures["offset"]) <= 1 and is_sure)
+        figures.pop("offset_within_1", None)
 
 
 def add_lse(

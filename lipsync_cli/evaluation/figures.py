@@ -66,10 +66,13 @@ FIGURES: Mapping[str, Figure] = {
         "AV offset: the picture at t matches the sound at t + offset", "frames at 25 fps", "zero"
     ),
     "offset_within_1": Figure(
-        "1 where the AV offset is -1, 0 or 1, else 0; chance does so too", better="higher"
+        "1 where the AV offset is -1, 0 or 1, else 0; chance does so too, so `in_sync` where there is a real "
+        "video",
+        better="higher",
     ),
     "in_sync": Figure(
-        "1 where that is so with half of the real video's confidence or more, else 0", better="higher"
+        "1 where the AV offset is -1, 0 or 1 with half of the real video's confidence or more, else 0",
+        better="higher",
     ),
     "confidence": Figure("sync score at that offset above the median of all offsets", better="higher"),
     "sync_score": Figure("sync score without any shift", better="higher"),

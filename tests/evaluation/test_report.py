@@ -35,7 +35,7 @@ def test_the_table_tells_each_figure_with_its_interval_and_what_was_left_out() -
     text = "\n".join(lines)
     assert "2 clips measured, 1 left out" in text
     assert "c: c.mp4: no frame of it has a face" in text
-    assert "sync: b.mp4: silent (1 clips)" in text
+    assert "sync: b.mp4: silent (1 clip)" in text
 
 
 def test_a_long_list_of_reasons_is_cut_and_says_so() -> None:

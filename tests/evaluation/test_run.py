@@ -125,7 +125,8 @@ def test_the_av_offset_says_where_the_sound_lies(world: Any, late: int) -> None:
     shifted = world.film("dub", words[10 : 10 + N], sound=world.sound_of(words[10 - late : 10 - late + N]))
     result = _compare(world, real, shifted, scorer=world.scorer)
     assert result.figures["offset"] == late
-    assert result.figures["offset_within_1"] == (abs(late) <= 1)
+    assert result.figures["in_sync"] == (abs(late) <= 1)
+    assert "offset_within_1" not in result.figures  # a still mouth may have it by chance
     assert result.figures["real_offset"] == 0
     assert result.figures["confidence"] > 0.05
     assert result.sync is not None
