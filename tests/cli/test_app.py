@@ -3,7 +3,6 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -15,16 +14,6 @@ from lipsync_cli.cli import app
 from lipsync_cli.errors import DataError, FaceError, LipsyncError, MediaError, SettingsError, WeightsError
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(autouse=True)
-def root_logger() -> Iterator[None]:
-    """The command line configures the root logger; put it back."""
-    root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
-    yield
-    root.setLevel(level)
-    root.handlers[:] = handlers
 
 
 def failing(error: BaseException) -> ModuleType:

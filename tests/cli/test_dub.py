@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 import subprocess
@@ -37,16 +36,6 @@ from lipsync_cli.settings import to_mapping
 RATE = Fraction(25)
 SIZE = (160, 160)
 SECONDS = 0.6
-
-
-@pytest.fixture(autouse=True)
-def root_logger() -> Iterator[None]:
-    """The command line configures the root logger; put it back."""
-    root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
-    yield
-    root.setLevel(level)
-    root.handlers[:] = handlers
 
 
 @pytest.fixture(scope="session")
@@ -399,11 +388,10 @@ def test_an_output_that_was_there_before_survives_a_failure(
     assert output.read_bytes() == b"precious"
 
 
+@pytest.mark.usefixtures("ffmpeg_program")
 def test_an_encoder_that_this_machine_lacks_is_told_before_anything_is_watched(
     inputs: Path, output: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if shutil.which("ffmpeg") is None:
-        pytest.skip("there is no ffmpeg program on this machine")
     encoder = "h264_vaapi" if sys.platform == "darwin" else "h264_videotoolbox"
     watched: list[object] = []
     monkeypatch.setattr(pipeline, "watch", lambda *arguments: watched.append(arguments))

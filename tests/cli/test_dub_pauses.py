@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -28,15 +26,6 @@ PAUSE = (1.2, 2.3)
 SECONDS = 3.0
 DEEP = slice(40, 49)
 """Frames well inside of the pause: a mouth needs some to close and opens before a word."""
-
-
-@pytest.fixture(autouse=True)
-def root_logger() -> Iterator[None]:
-    root = logging.getLogger()  # the command line configures it; put it back
-    level, handlers = root.level, list(root.handlers)
-    yield
-    root.setLevel(level)
-    root.handlers[:] = handlers
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -32,16 +31,6 @@ SETTINGS = {
     "lips": {"size": [24, 48], "stem_width": 4, "widths": [4], "depths": [1], "strides": [2], "expansion": 1},
     "speech": {"widths": [16], "depths": [1], "strides": [2], "outputs": 8},
 }
-
-
-@pytest.fixture(autouse=True)
-def root_logger() -> Iterator[None]:
-    """The command line configures the root logger; put it back."""
-    root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
-    yield
-    root.setLevel(level)
-    root.handlers[:] = handlers
 
 
 @pytest.fixture(scope="module")
