@@ -28,12 +28,11 @@ from lipsync_cli.data.corpus import Corpus
 from lipsync_cli.data.layout import FRAMES_PER_SECOND, Clip
 from lipsync_cli.errors import DataError, SettingsError
 from lipsync_cli.regions import lower_half
-from lipsync_cli.speech.mel import SILENCE
+from lipsync_cli.speech.mel import DECIBELS, SILENCE
 from lipsync_cli.speech.windows import MelWindows
 
 WINDOW = 5
 """Frames of one decision of a sync network."""
-_MEL_PER_DECIBEL = 0.08  # 8 units for 100 dB (`mel_spectrogram`)
 Hear = Callable[[Clip, Sequence[int]], Tensor]
 """Clip and frames -> what is heard around each of them, [B, n_steps, width]."""
 NEIGHBOURS = 2
@@ -83,7 +82,7 @@ def draw_sync_batch(
         if picture.moves:
             halves = sample_grid(pictures[None], grid[None, grid.shape[0] // 2 :])[0]
         lips.append(halves.reshape(n_windows, WINDOW, *halves.shape[1:]))
-        mel = augment_voice(clip.read("mel"), rng, voice, per_decibel=_MEL_PER_DECIBEL, floor=SILENCE)
+        mel = augment_voice(clip.read("mel"), rng, voice, per_decibel=1 / DECIBELS, floor=SILENCE)
         mels.append(MelWindows(mel).starting([start / FRAMES_PER_SECOND for start in starts]))
     return SyncBatch(torch.stack(lips), torch.stack(mels))
 
@@ -166,7 +165,7 @@ def draw_window_batch(
         crops = move_alike(pictures[None], [grid], picture)[0]
         targets.append(crops[:WINDOW])
         references.append(crops[WINDOW])
-        mel = augment_voice(clip.read("mel"), rng, voice, per_decibel=_MEL_PER_DECIBEL, floor=SILENCE)
+        mel = augment_voice(clip.read("mel"), rng, voice, per_decibel=1 / DECIBELS, floor=SILENCE)
         windows = MelWindows(mel)
         if hear is None:
             heard.append(windows.around([frame / FRAMES_PER_SECOND for frame in window]))

@@ -13,6 +13,8 @@ from lipsync_cli.speech.filter_bank import slaney_filter_bank
 
 SILENCE = -4.0
 """What digital silence reads: the floor after normalisation."""
+DECIBELS = 12.5
+"""dB in a unit: 100 of them are 8 units."""
 
 _CHUNK = 2048  # columns at a time: 13 MB
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipsync_cli.interfaces import Speech, Waveform
-from lipsync_cli.speech.mel import SILENCE
+from lipsync_cli.speech.mel import DECIBELS, SILENCE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +30,6 @@ _LEAST_RANGE = 12.0  # dB between quiet and loud, else everything is one level
 _LONG_BEFORE = -1000.0  # seconds: before any speech there is silence
 _FLOOR = -60.0  # dB of full scale: sound that never gets louder is silence
 _COLUMNS = 80  # of the mel in a second
-_MEL_DECIBELS = 12.5  # dB in a unit of the mel
 _OVER_FLOOR = 6.0  # dB
 _SMOOTH_COLUMNS = 5
 
@@ -61,9 +60,9 @@ def silent_share(mel: NDArray[np.float32]) -> float:
     """
     if mel.shape[1] == 0:
         return 1.0
-    levels = 10 * np.log10(np.mean(np.power(10.0, mel * (_MEL_DECIBELS / 10)), axis=0))
+    levels = 10 * np.log10(np.mean(np.power(10.0, mel * (DECIBELS / 10)), axis=0))
     levels = _smoothed(levels.astype(np.float64), _SMOOTH_COLUMNS)
-    if np.percentile(levels, 95) < _MEL_DECIBELS * SILENCE + _OVER_FLOOR:
+    if np.percentile(levels, 95) < DECIBELS * SILENCE + _OVER_FLOOR:
         return 1.0
     shortest = SHORTEST * _COLUMNS
     lengths = np.diff(_edges(_is_quiet(levels)), axis=1)
