@@ -46,12 +46,18 @@ class ClipFigures:
     content: Content | None = None
 
     @property
+    def offset_before(self) -> int | None:
+        """Frames by which the sound of the video was off; None where that is uncertain or unknown."""
+        facts = self.facts
+        if facts is None or (facts.confidence or 0.0) < LEAST_CONFIDENCE:
+            return None
+        return facts.offset
+
+    @property
     def offset(self) -> int | None:
         """Frames by which the sound in the cache is off; None where that is uncertain or unknown."""
-        facts = self.facts
-        if facts is None or facts.offset is None or (facts.confidence or 0.0) < LEAST_CONFIDENCE:
-            return None
-        return 0 if facts.corrected else facts.offset
+        corrected = self.facts is not None and self.facts.corrected
+        return 0 if corrected and self.offset_before is not None else self.offset_before
 
     @property
     def trouble(self) -> str:

@@ -43,13 +43,12 @@ def distributions(found: CacheFigures) -> dict[str, Distribution]:
     """Everything that can be shown as a histogram, by its name."""
     clips = found.whole
     facts = [clip.facts for clip in clips if clip.facts is not None]
-    certain = [
-        one.offset for one in facts if one.confidence is not None and one.confidence >= LEAST_CONFIDENCE
-    ]
     small = found.settings.image_size / 2
     return {
         "offset": Distribution("AV offset left, frames", _known([c.offset for c in clips]), -1, 1),
-        "offset_before": Distribution("AV offset of the videos, frames", _known(certain)),
+        "offset_before": Distribution(
+            "AV offset of the videos, frames", _known([c.offset_before for c in clips])
+        ),
         "confidence": Distribution(
             "confidence of the offset", _known([one.confidence for one in facts]), LEAST_CONFIDENCE
         ),
