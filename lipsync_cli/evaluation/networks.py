@@ -52,6 +52,10 @@ class Examiner:
 
     def real(self) -> PairScores:
         """The clip as it is. Raises DataError when a score is not finite."""
+        return self._real
+
+    @cached_property
+    def _real(self) -> PairScores:
         return self._scores(self._seen)
 
     def changed(self, change: str, amount: float) -> PairScores:

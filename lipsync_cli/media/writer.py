@@ -100,8 +100,8 @@ class VideoWriter:
     sounds there, or where it is over. Sound is read and muxed as the frames come.
 
     Pictures are written as 4:2:0, limited range, in the given colours or, without such, in 8 bits of BT.709
-    above 576 lines and of BT.601 (SMPTE 170M) up to there, and tagged so. What a frame has unchanged of its
-    `stored` picture is not converted at all. That format needs even sizes: an odd size gets its last row or
+    above 576 lines and of BT.601 (SMPTE 170M) up to there, and tagged so. What is unchanged of a
+    `StoredPicture` is not converted at all. That format needs even sizes: an odd size gets its last row or
     column twice.
 
     The file is written as `.NAME.part.mp4` beside `path` and renamed on a clean exit; on any error it is

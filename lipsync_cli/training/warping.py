@@ -231,19 +231,13 @@ class WarpingStage:
             return generated.new_zeros((), dtype=torch.float32)
         windows = generated.reshape(batch.targets.shape)
         scores = sync_scores(
-            self._scores,
+            self.sync_network,
             batch.sync_mel[spoken],
             generated=lower_half(windows[spoken]),
             target=lower_half(batch.targets[spoken]),
             reference=lower_half(batch.references[:, :1].expand_as(batch.targets)[spoken]),
         )
         return stabilized_sync_loss(scores)
-
-    def _scores(self, lips: Tensor, mel: Tensor) -> Tensor:
-        if self.sync_network is None:
-            raise ValueError("a sync score needs a sync network")
-        cosines: Tensor = self.sync_network(lips, mel)
-        return cosines.float()
 
     def _read(self, lips: Tensor) -> Tensor:
         points: Tensor = self.reader(resize(lips, LIPS_SIZE))
