@@ -37,10 +37,13 @@ def to_image(faces: Tensor) -> NDArray[np.uint8]:
     """float [..., 3, H, W] in [0, 1] (clipped) -> uint8 [..., H, W, 3] RGB, rounded to nearest."""
     import cv2
 
-    planes = faces.detach().float().clamp(0, 1).mul_(255.0).round_().byte().cpu().numpy()
-    result = np.empty((*planes.shape[:-3], *planes.shape[-2:], 3), np.uint8)
-    for index in np.ndindex(planes.shape[:-3]):
-        cv2.merge(list(planes[index]), dst=result[index])  # a third of the time that torch takes
+    planes = faces.detach().float().cpu().contiguous().numpy()
+    height, width = planes.shape[-2:]
+    result = np.empty((*planes.shape[:-3], height, width, 3), np.uint8)
+    for index in np.ndindex(planes.shape[:-3]):  # OpenCV clips, rounds and interleaves in a third of the time
+        values = planes[index].reshape(3 * height, width)
+        levels = cv2.addWeighted(values, 255, values, 0, 0, dtype=cv2.CV_8U)
+        cv2.merge(list(levels.reshape(3, height, width)), dst=result[index])
     return result
 
 

@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "regions": {"errors"},
     "device": {"errors"},
     "settings": {"errors"},
+    "memory": set(),
     "media": BASE,
     "speech": BASE,
     "faces": BASE,
@@ -52,7 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "assembly_judging": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS | {"assembly_networks"},
     "assembly_training": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS | {"assembly_judging"},
     "cli": {"assembly", "assembly_evaluation", "assembly_networks", "assembly_preparation"}
-    | {"assembly_training", "registry", "errors", "settings"}
+    | {"assembly_training", "registry", "errors", "settings", "memory"}
     | JOBS,
 }
 """Part of the package -> the other parts that it may import, at the top of a file or inside a function."""

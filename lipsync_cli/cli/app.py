@@ -11,6 +11,7 @@ import typer
 import lipsync_cli
 from lipsync_cli.cli import console, curves, data, demo, dub, evaluate, prepare, train, weights
 from lipsync_cli.errors import LipsyncError
+from lipsync_cli.memory import keep_freed_memory
 
 _COMMANDS = (dub, demo, evaluate, prepare, data, train, curves, weights)
 """Modules with `register(app)`, in the order of the help; none imports torch before it runs."""
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Exit codes: 0 done, 2 wrong usage, 130 Ctrl-C, those of `errors.py`. Anything else is a bug and keeps its
     traceback.
     """
+    keep_freed_memory()
     try:
         build_app()(arguments, prog_name="lipsync")
     except LipsyncError as error:

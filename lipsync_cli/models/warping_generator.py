@@ -8,6 +8,7 @@ painted picture; the face is the sum of masked warped references and masked pain
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import cast
 
 import torch
@@ -17,8 +18,6 @@ from torch.nn import functional as F
 from lipsync_cli.errors import SettingsError
 
 _PAINT = 3
-_MARGIN = 4  # rows above the lower half that an enlargement looks at
-_REACH = 3  # rows beyond its own that a pixel of an enlarged map may depend on
 _UNSHUFFLE = 2  # pictures enter, and paint and masks leave, at half resolution with four times the channels
 
 
@@ -194,7 +193,8 @@ class WarpingFaceGenerator(nn.Module):
         is_shared = references.stride(0) == 0  # one set of references for the whole batch: reduced once
         looked_at = references[:1] if is_shared else references
         small = self._at_own_size(looked_at.flatten(1, 2)).expand(len(pose), -1, -1, -1)
-        pictures = torch.cat([small, self._at_own_size(pose)], dim=1)
+        upper = self._at_own_size(pose[:, :, : pose.shape[-1] // 2])
+        pictures = torch.cat([small, F.pad(upper, (0, 0, 0, self.image_size - upper.shape[-2]))], dim=1)
         z = self.speech_encoder(speech)
         x, skips = F.pixel_unshuffle(pictures, _UNSHUFFLE), []
         for encode in self.encoder:
@@ -223,26 +223,40 @@ class WarpingFaceGenerator(nn.Module):
         for i in range(self.n_references):
             grid = base + flows[:, 2 * i : 2 * i + 2].permute(0, 2, 3, 1)
             moved = F.grid_sample(references[:, i].float(), grid, padding_mode="border", align_corners=True)
-            face = face + shares[:, i : i + 1] * moved
+            face = torch.addcmul(face, shares[:, i : i + 1], moved)
         return torch.cat([pose[:, :, : size // 2].to(face.dtype), face], dim=2)
 
     def _at_own_size(self, pictures: Tensor) -> Tensor:
-        """[B, C, kS, kS] -> [B, C, S, S], averaged."""
-        if pictures.shape[-1] == self.image_size:
+        """[B, C, rows * k, kS] -> [B, C, rows, S], averaged."""
+        height, width = pictures.shape[-2:]
+        if width == self.image_size:
             return pictures
-        return F.interpolate(pictures.contiguous(), size=(self.image_size, self.image_size), mode="area")
+        size = height * self.image_size // width, self.image_size
+        return F.interpolate(pictures.contiguous(), size=size, mode="area")
 
 
 def _lower_enlarged(maps: Tensor, size: int, mode: str) -> Tensor:
-    """Lower half of `maps` [B, C, s, s] enlarged to [B, C, size, size]; the upper one is not computed."""
-    n_rows = maps.shape[-2]
-    if n_rows == size:
+    """Lower half of `maps` [B, C, s, s] enlarged to [B, C, size, size], float32; the upper is not computed.
+
+    As `F.interpolate` does it, by its two matrices: in a quarter to two thirds of the time.
+    """
+    n = maps.shape[-1]
+    if n == size:
         return maps[:, :, size // 2 :]
-    factor, rest = divmod(size, n_rows)
-    first = 0 if rest else max(0, size // 2 // factor - _REACH)
-    part = maps[:, :, first:]
-    enlarged = F.interpolate(part, size=(size - first * factor, size), mode=mode, align_corners=False)
-    return enlarged[:, :, size // 2 - first * factor :]
+    across = _enlarging(n, size, mode, maps.device)
+    down = across[size // 2 :]
+    first = int(down.any(dim=0).nonzero()[0])  # rows above are in none of the sums
+    with torch.autocast(maps.device.type, enabled=False):
+        return down[:, first:] @ (maps[:, :, first:].float() @ across.T)
+
+
+@lru_cache(maxsize=16)
+def _enlarging(n: int, size: int, mode: str, device: torch.device) -> Tensor:
+    """[size, n]: the matrix that enlarges a column of n pixels."""
+    with torch.inference_mode(False):  # training may use it after inference did
+        columns = torch.eye(n, device=device)[None, :, :, None]
+        enlarged = F.interpolate(columns, size=(size, 1), mode=mode, align_corners=False)
+        return enlarged[0, :, :, 0].T.contiguous()
 
 
 def _identity_grid(size: int, device: torch.device) -> Tensor:

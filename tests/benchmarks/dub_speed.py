@@ -38,6 +38,7 @@ from lipsync_cli.interfaces import Box, Frame, VideoInfo
 from lipsync_cli.media.camera import CameraMove
 from lipsync_cli.media.reader import VideoReader
 from lipsync_cli.media.writer import VideoWriter
+from lipsync_cli.memory import keep_freed_memory
 from lipsync_cli.registry.store import weights_folder
 
 RATE = Fraction(25)
@@ -53,6 +54,8 @@ from pathlib import Path
 begin = time.perf_counter()
 from lipsync_cli import assembly
 from lipsync_cli.dubbing.job import DubJob
+from lipsync_cli.memory import keep_freed_memory
+keep_freed_memory()
 times = {{}}
 def tell(stage, done, total):
     now = time.perf_counter() - begin
@@ -96,6 +99,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--markdown", type=Path)
     given = parser.parse_args()
+    keep_freed_memory()
     lines = [
         "| picture | start | decode | watch | crop | speak | paste | encode | sum | together | of the sum "
         "| x real time | CPU s | peak MB | first frame s |",
