@@ -89,7 +89,6 @@ def _write(output: Path, info: VideoInfo, frames: Iterable[Frame], speech: Path 
         rate=info.rate,
         speech=speech,
         crf=_CRF,
-        preset="veryfast",
     ) as writer:
         for frame in frames:
             writer.write(frame)

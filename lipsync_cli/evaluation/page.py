@@ -142,7 +142,6 @@ def side_by_side(reference: Path, generated: Path, output: Path) -> None:
         rate=info.rate,
         speech=_sound(generated),
         crf=20,
-        preset="veryfast",
     ) as writer:
         for real, made in frames:
             left = np.zeros_like(made.image) if real is None else _sized(real.image, info.width, info.height)

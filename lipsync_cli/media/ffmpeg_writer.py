@@ -15,14 +15,20 @@ import av
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
-from lipsync_cli.device import has_avx512
 from lipsync_cli.errors import MediaError, SettingsError
 from lipsync_cli.interfaces import Colours, Frame
 from lipsync_cli.media.ffmpeg_program import Program, check_encoder, ffmpeg_python
 from lipsync_cli.media.mix import Sound
 from lipsync_cli.media.muxer import Muxer, named_errors
 from lipsync_cli.media.picture import PIXEL_FORMATS, PictureEncoder
-from lipsync_cli.media.writer import ENCODERS, check_output, check_quality, tick_of, ticks_a_second
+from lipsync_cli.media.writer import (
+    ENCODERS,
+    check_output,
+    check_quality,
+    quality_options,
+    tick_of,
+    ticks_a_second,
+)
 
 _BUFFER = 1 << 20
 _LARGEST_Q = 51
@@ -38,9 +44,6 @@ def encoder_options(encoder: str, crf: float, preset: str, bits: int = 8) -> dic
     codec, _, family = encoder.partition("_")
     whole, on_card = round(crf), "p010le" if bits > 8 else "nv12"
     options: dict[str, dict[str, Any]] = {
-        # As in `VideoWriter`: its AVX-512 code gives other bytes from run to run.
-        "libx264": {"crf": crf, "preset": preset} | ({"x264-params": "asm=avx2"} if has_avx512() else {}),
-        "libx265": {"crf": crf, "preset": preset, "x265-params": "log-level=error"},
         "nvenc": {"rc": "vbr", "cq": whole, "b:v": 0, "preset": "p4"},
         "qsv": {"global_quality": max(1, whole)},
         "amf": {"rc": "cqp", "qp_i": whole, "qp_p": whole} | ({"qp_b": whole} if codec == "h264" else {}),
@@ -49,7 +52,7 @@ def encoder_options(encoder: str, crf: float, preset: str, bits: int = 8) -> dic
     }
     hardware = family if codec in ENCODERS else ""
     if encoder in ENCODERS.values():
-        return {**options[encoder], "pix_fmt": PIXEL_FORMATS[bits]}
+        return {**quality_options(encoder, crf, preset), "pix_fmt": PIXEL_FORMATS[bits]}
     if hardware not in options:
         raise SettingsError(
             f"--encoder {encoder} is not known here; take {', '.join(ENCODERS.values())}, or h264_ or hevc_ "
@@ -94,7 +97,7 @@ class FfmpegWriter:
         rate: Fraction,
         speech: Path | Sound | None,
         crf: float = 18,
-        preset: str = "medium",
+        preset: str = "auto",
         codec: str = "h264",
         encoder: str | None = None,
         comment: str | None = None,

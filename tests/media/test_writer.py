@@ -254,6 +254,15 @@ def test_videos_of_very_few_frames_are_written_in_either_codec(codec: str, n: in
     assert [frame.time for frame in VideoReader(path)] == pytest.approx([float(i / rate) for i in range(n)])
 
 
+@pytest.mark.parametrize(("preset", "search"), [("auto", b"subme=1"), ("veryfast", b"subme=2")])
+def test_the_automatic_preset_searches_less(tmp_path: Path, preset: str, search: bytes) -> None:
+    """libx264 writes its settings into the stream."""
+    stored = write(tmp_path / "out.mp4", steps(5), preset=preset).read_bytes()
+    assert search in stored
+    assert b"me=hex" in stored
+    assert b"crf=18.0" in stored
+
+
 def test_the_same_pictures_become_the_same_bytes_every_time(tmp_path: Path) -> None:
     """libx264's AVX-512 code gives others in one run of ten or so."""
     grain = np.random.default_rng(0).integers(0, 60, (96, 160, 3), dtype=np.uint8)
