@@ -23,8 +23,9 @@ def schedule(
     """Source frame and time of each frame of the output, which ends within half a frame of the speech.
 
     Time stamps stay those of the source, so that a speech made for the video's own time line fits; but the
-    first frame is shown from the start, where the picture begins later than the sound. A frame that stands
-    longer than 0.25 s is given again every `step`, so that its mouth moves on.
+    first frame is shown from time 0, where the picture begins later than the sound. A frame that stands
+    longer than 0.25 s, also the first one before its own time, is given again every `step`, so that its mouth
+    moves on.
 
     Args:
         times: of the source's frames.
@@ -38,7 +39,7 @@ def schedule(
         is_over = time >= duration - step / 2 and not (keep and time <= times[-1])
         if index and is_over:
             return
-        yield source, time if index else 0.0
+        yield source, time
 
 
 def _without_gaps(frames: Iterator[tuple[int, float]], step: float) -> Iterator[tuple[int, float]]:
@@ -53,9 +54,10 @@ def _without_gaps(frames: Iterator[tuple[int, float]], step: float) -> Iterator[
 
 
 def _endless(times: NDArray[np.float64], step: float, longer: Longer) -> Iterator[tuple[int, float]]:
-    """All frames once, then what comes of them by `longer`."""
+    """All frames once, the first one from time 0, then what comes of them by `longer`."""
     last = len(times) - 1
-    yield from ((source, float(times[source])) for source in range(last + 1))
+    yield 0, 0.0
+    yield from ((source, float(times[source])) for source in range(1, last + 1))
     if longer == "hold" or (longer != "trim" and last == 0):
         yield from ((last, float(times[last]) + turn * step) for turn in count(1))
     elif longer == "loop":

@@ -1,6 +1,6 @@
 """Kills a dub again and again with SIGKILL at random moments and lets it go on: nothing may be lost.
 
-    python tests/benchmarks/kill_test.py VIDEO SPEECH [--kills 20] [--within S]
+    python tests/benchmarks/kill_test.py VIDEO SPEECH [--kills 20] [--within S] [--backend ffmpeg]
 
 Each run goes on with --resume and is killed at a random time after it has begun to work: while the video is
 watched, while pieces are written or joined. The last run ends by itself, and its output is compared, byte by
@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("speech", type=Path)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--within", type=float, help="seconds after which a run is killed at the latest")
+    parser.add_argument("--backend", default="pyav", help="as for lipsync dub")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -36,7 +37,8 @@ def run(given: argparse.Namespace, folder: Path) -> int:
 
     def command(output: Path, *more: str) -> list[str]:
         files = [str(given.video), str(given.speech), "-o", str(output)]
-        return [sys.executable, "-m", "lipsync_cli", "dub", "--no-cache", *files, *more]
+        flags = ["--no-cache", "--backend", given.backend]
+        return [sys.executable, "-m", "lipsync_cli", "dub", *flags, *files, *more]
 
     begin = time.perf_counter()
     subprocess.run(command(whole), check=True)

@@ -144,6 +144,38 @@ def test_a_lossless_dub_changes_nothing_outside_of_the_face(
     assert (before[:, 80:160] != after[:, 80:160]).any(axis=(1, 2)).all()  # each mouth is another
 
 
+def test_a_picture_that_begins_after_its_sound_stands_from_the_start_and_its_mouth_moves(
+    backend: str, model: Path, tmp_path: Path, weights_folder: Path
+) -> None:
+    picture = film(tmp_path / "picture.mp4", weights_folder, STEADY["25"][:20], Fraction(25))
+    speech = clicking(tmp_path / "speech.wav", 0.3)
+    video = begun_late(tmp_path / "in.mkv", picture, speech, 0.84)
+    assert [frame.time for frame in VideoReader(video)][:2] == pytest.approx([0.84, 0.88], abs=1e-3)
+    output = tmp_path / "out.mp4"
+    dub(video, speech, "-o", output, "--model", model, "--crf", 0, "--backend", backend)
+    times = [frame.time for frame in VideoReader(output)]
+    np.testing.assert_allclose(times, np.arange(17) / 25, atol=1e-3)
+    first, after = stored(picture)[0], stored(output)
+    assert (after[:, :60] == first[:60]).all()
+    assert (after[1:, 80:160] != after[:-1, 80:160]).any(axis=(1, 2)).all()  # each mouth is another
+
+
+def begun_late(path: Path, picture: Path, sound: Path, delay: float) -> Path:
+    """A file with the sound from 0 on, and the picture from `delay` seconds on."""
+    with av.open(str(picture)) as filmed, av.open(str(sound)) as heard, av.open(str(path), "w") as target:
+        video = target.add_stream_from_template(filmed.streams.video[0])
+        audio = target.add_stream("aac", rate=48_000, layout="mono")
+        for frame in heard.decode(audio=0):
+            target.mux(audio.encode(frame))
+        target.mux(audio.encode(None))
+        for packet in filmed.demux(video=0):
+            if packet.size:
+                shift = round(delay / packet.time_base)
+                packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, video
+                target.mux(packet)
+    return path
+
+
 @pytest.mark.parametrize(
     ("flags", "bits"),
     [((), 8), (("--codec", "hevc"), 10), (("--bits", "10"), 10), (("--codec", "hevc", "--bits", "8"), 8)],

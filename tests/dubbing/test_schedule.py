@@ -52,3 +52,26 @@ def test_a_frame_that_stands_for_long_is_given_again_so_that_its_mouth_moves() -
     plan = list(schedule(times, duration=0.6, step=0.04, longer="loop"))
     assert [source for source, _ in plan] == [0, *[1] * 12, 2, 3]
     np.testing.assert_allclose([time for _, time in plan], np.arange(15) * 0.04, atol=1e-9)
+
+
+@pytest.mark.parametrize("longer", ["loop", "pingpong", "hold", "trim"])
+def test_a_picture_that_begins_after_the_sound_stands_from_the_start_and_its_mouth_moves(longer: str) -> None:
+    times = 0.84 + np.arange(5) * STEP
+    before = list(schedule(times, duration=0.8, step=STEP, longer=longer))
+    assert [source for source, _ in before] == [0] * 20
+    np.testing.assert_allclose([time for _, time in before], np.arange(20) * STEP, atol=1e-9)
+    past = list(schedule(times, duration=1.0, step=STEP, longer=longer))
+    assert [source for source, _ in past] == [*[0] * 22, 1, 2, 3]
+    np.testing.assert_allclose([time for _, time in past], np.arange(25) * STEP, atol=1e-9)
+
+
+def test_a_picture_that_begins_a_little_after_the_sound_is_not_given_twice() -> None:
+    plan = list(schedule(0.1 + np.arange(5) * STEP, duration=0.3, step=STEP, longer="loop"))
+    assert [source for source, _ in plan] == [0, 1, 2, 3, 4]
+    np.testing.assert_allclose([time for _, time in plan], [0.0, 0.14, 0.18, 0.22, 0.26])
+
+
+def test_a_single_frame_that_begins_late_is_held_from_the_start() -> None:
+    plan = list(schedule(np.array([0.84]), duration=1.0, step=STEP, longer="loop"))
+    assert [source for source, _ in plan] == [0] * 25
+    np.testing.assert_allclose([time for _, time in plan], np.arange(25) * STEP, atol=1e-9)
