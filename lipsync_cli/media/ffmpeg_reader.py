@@ -16,7 +16,8 @@ from av.video.frame import VideoFrame
 
 from lipsync_cli.errors import MediaError, SettingsError
 from lipsync_cli.interfaces import Frame, VideoInfo
-from lipsync_cli.media.colours import is_transparent, kept_colours, matrix_and_range
+from lipsync_cli.media.chroma import chroma_place
+from lipsync_cli.media.colours import bits_of, is_transparent, kept_colours, matrix_and_range
 from lipsync_cli.media.ffmpeg_program import Program, ffmpeg_python
 from lipsync_cli.media.picture import Geometry, PictureDecoder
 from lipsync_cli.media.probe import (
@@ -33,6 +34,10 @@ from lipsync_cli.media.writer import ticks_a_second
 _BUFFER = 1 << 20
 _MATRICES = {"ITU709": "bt709", "FCC": "fcc", "ITU601": "bt601", "SMPTE240M": "smpte240m", "BT2020": "bt2020"}
 """The converter's name for a colour matrix -> that of ffmpeg's filter `scale`."""
+_SHOWING = "bicubic+accurate_rnd+full_chroma_int"
+_PIXEL = 256
+"""The side of a pixel, as the filter `scale` counts where colours lie."""
+_EIGHT, _TEN = 8, 10
 _AS_STORED = {f"yuv{form}p{bits}" for form in ("420", "422", "444") for bits in ("", "10le", "12le")}
 """Formats that the program hands over as they are, so that nothing of them is lost."""
 
@@ -63,6 +68,8 @@ class FfmpegReader:
             self._geometry = Geometry.of(picture, stream.sample_aspect_ratio, path)
             self._coded = picture.width, picture.height
             self._transparent = is_transparent(picture)
+            self._bits = bits_of(picture)
+            self._chroma = chroma_place(picture)
             matrix, full_range = matrix_and_range(picture)
             self._colours = _MATRICES[matrix.name], "full" if full_range else "limited"
             form, kept = picture.format.name, kept_colours(picture)
@@ -103,6 +110,10 @@ class FfmpegReader:
         with Program(self._output(), reads=False, writes=True) as program:
             try:
                 with av.open(program.stdout, "r", format="nut", buffer_size=_BUFFER) as container:
+                    # Raw pictures do not say it themselves.
+                    container.streams.video[0].codec_context.options = {
+                        "chroma_sample_location": self._chroma.name
+                    }
                     yield container
             except av.error.FFmpegError as error:
                 problem = program.finish(1) or error.strerror
@@ -135,8 +146,15 @@ class FfmpegReader:
         yield f"setpts=PTS-({float(self._zero)!r})/TB"
         if self._form != "rgb24":
             return
-        if (geometry.scaled_width, geometry.scaled_height) != self._coded:
-            yield f"scale={geometry.scaled_width}:{geometry.scaled_height}:flags=bicubic,setsar=1"
+        chroma = self._chroma_at("in")
+        size = f"{geometry.scaled_width}:{geometry.scaled_height}"
+        is_turned = geometry.transposed or geometry.mirrored or geometry.flipped
+        if is_turned and chroma:  # then colours would lie elsewhere: each pixel gets its own before
+            yield f"scale={size}:in_range={values}:out_range={values}{chroma}:flags={_SHOWING}"
+            yield f"setsar=1,format={self._full_chroma()}"
+            chroma = ""
+        elif (geometry.scaled_width, geometry.scaled_height) != self._coded:
+            yield f"scale={size}{chroma}{self._chroma_at('out')}:flags=bicubic,setsar=1"
         if geometry.transposed:
             yield "transpose=cclock_flip"
         if geometry.mirrored:
@@ -145,21 +163,28 @@ class FfmpegReader:
             yield "vflip"
         if self._filters:
             yield self._filters
-        yield (
-            f"scale=in_color_matrix={matrix}:in_range={values}:out_range=full"
-            ":flags=bicubic+accurate_rnd+full_chroma_int"
-        )
+        yield f"scale=in_color_matrix={matrix}:in_range={values}:out_range=full{chroma}:flags={_SHOWING}"
         if self._transparent:
             yield "format=gbrap,premultiply=inplace=1"
         yield "format=rgb24"
+
+    def _chroma_at(self, end: str) -> str:
+        """Options that tell the filter `scale` where colours lie, if not in the middle as it takes it."""
+        places = (("h", self._chroma.x), ("v", self._chroma.y))
+        return "".join(
+            f":{end}_{axis}_chr_pos={round(_PIXEL * place)}" for axis, place in places if place in (0, 1)
+        )
+
+    def _full_chroma(self) -> str:
+        """The format in which each pixel has a colour of its own, in the depth of the file's."""
+        depth = "" if self._bits == _EIGHT else "10le" if self._bits <= _TEN else "12le"
+        return f"yuv{'a' if self._transparent else ''}444p{depth}"
 
     def _filtered(self) -> VideoInfo:
         """What is known of the pictures behind the filters."""
         with self._run() as container:
             stream = container.streams.video[0]
-            if not stream.average_rate:
-                raise SettingsError(f"--filter {self._filters}: leaves no moving picture")
-            rate = Fraction(stream.average_rate)
+            rate = Fraction(stream.average_rate or self._info.rate)  # a few pictures do not tell it
             context = stream.codec_context
             kept = self._info.colours
             return replace(

@@ -13,6 +13,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from lipsync_cli.errors import MediaError
 from lipsync_cli.interfaces import FrameStream, VideoInfo
@@ -147,6 +148,48 @@ def test_full_range_is_not_stretched(open_stream: Open, tmp_path: Path) -> None:
     frames = list(open_stream(encode(tmp_path / "full.mp4", full_range=True)))
     means = [frame.image[28:, 36:].mean() for frame in frames]
     np.testing.assert_allclose(means, [10 * index for index in range(N_FRAMES)], atol=2)
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+@pytest.mark.parametrize(
+    ("place", "right", "below"), [("left", 0, 0.5), ("center", 0.5, 0.5), ("topleft", 0, 0)]
+)
+def test_colours_lie_where_the_file_says(
+    open_stream: Open, tmp_path: Path, place: str, right: float, below: float, rotation: int
+) -> None:
+    path = tmp_path / "slope.mp4"
+    slope = encode_slope(path, place, right, below, rotation)
+    frame = next(iter(open_stream(path)))
+    inner = np.s_[8:-8, 8:-8]  # at the border there are no neighbours
+    error = frame.image[inner].astype(float) - np.rot90(slope, rotation // 90)[inner]
+    assert np.abs(error).mean() < 0.5  # half a pixel is 1.4 grey levels of red
+    assert np.abs(error.mean(axis=(0, 1))).max() < 0.3
+
+
+def encode_slope(path: Path, place: str, right: float, below: float, rotation: int) -> NDArray[np.float64]:
+    """Red grows to the right and downwards; returns the colours of all pixels, float [48, 64, 3].
+
+    right, below: pixels between a sample of colour and the first one that has its colour.
+    """
+    rise = 2  # grey levels of V from one sample to the next
+    y, x = np.mgrid[:24, :32]
+    with av.open(str(path), "w") as container:
+        options = {"qp": "0", "chroma_sample_location": place}
+        video: Any = container.add_stream("libx264", rate=25, options=options)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        video.codec_context.color_range = 1
+        if rotation:
+            video.set_display_rotation(rotation)
+        frame = av.VideoFrame(64, 48, "yuv420p")
+        for plane, values in zip(frame.planes, (126, 128, 76 + rise * (x + y)), strict=True):
+            stored = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
+            stored[:, : plane.width] = values
+        frame.pts = 0
+        container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+    y, x = np.mgrid[:48, :64]
+    red_difference = (76 - 128 + rise * ((x - right) / 2 + (y - below) / 2))[..., None]
+    return 255 / 219 * (126 - 16) + red_difference * np.array([1.596, -0.813, 0])  # ITU-R BT.601
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "text", "empty"])

@@ -109,6 +109,24 @@ def test_both_backends_read_the_same_pictures_at_the_same_times(studio: Any) -> 
 
 
 @needs_ffmpeg
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p10le", "yuv444p"])
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+@pytest.mark.parametrize("pixel_aspect", [None, Fraction(16, 15)])
+def test_behind_filters_colours_lie_where_they_did(
+    studio: Any, pixel_format: str, rotation: int, pixel_aspect: Fraction | None
+) -> None:
+    y, x = np.mgrid[:48, :64]
+    red, blue = 90 + 2.5 * x, 200 - 2.5 * y
+    image = np.stack([red, np.full_like(red, 120), blue], axis=-1).clip(0, 255).astype(np.uint8)
+    turned = {"rotation": rotation, "pixel_aspect": pixel_aspect}
+    clip = studio.clip(times=[0.0], images=[image], pixel_format=pixel_format, options={"qp": "0"}, **turned)
+    (here,), (there,) = VideoReader(clip), FfmpegReader(clip, filters="null")
+    error = here.image.astype(int) - there.image
+    assert np.abs(error).mean() < 0.5  # half a pixel is 1.25 grey levels
+    assert np.abs(error[4:-4, 4:-4]).max() <= 3
+
+
+@needs_ffmpeg
 def test_filters_may_change_the_size_and_the_rate(studio: Any) -> None:
     clip = studio.clip(times=[index / 25 for index in range(25)])
     reader = FfmpegReader(clip, filters="scale=32:24,fps=10")
@@ -117,6 +135,13 @@ def test_filters_may_change_the_size_and_the_rate(studio: Any) -> None:
     assert frames[0].image.shape == (24, 32, 3)
     np.testing.assert_allclose([frame.time for frame in frames], np.arange(len(frames)) / 10, atol=1e-4)
     assert abs(len(frames) - reader.info.n_frames) <= 1
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("n_frames", [1, 2, 3])
+def test_filters_take_the_shortest_videos_too(studio: Any, n_frames: int) -> None:
+    reader = FfmpegReader(studio.clip(times=[index / 25 for index in range(n_frames)]), filters="hflip")
+    assert (reader.info.rate, reader.info.n_frames, len(list(reader))) == (25, n_frames, n_frames)
 
 
 @needs_ffmpeg
