@@ -53,7 +53,7 @@ import sys, time
 from pathlib import Path
 begin = time.perf_counter()
 from lipsync_cli import assembly
-from lipsync_cli.dubbing.job import DubJob
+from lipsync_cli.dubbing.job import DubJob, DubSettings
 from lipsync_cli.memory import keep_freed_memory
 keep_freed_memory()
 times = {{}}
@@ -63,7 +63,8 @@ def tell(stage, done, total):
     times[stage, "last"] = now
     if done == {ENCODED}:
         times[stage, "encoded"] = now
-assembly.dub(DubJob(*map(Path, sys.argv[1:]), cache=False), tell)
+settings = DubSettings(model=sys.argv[4])
+assembly.dub(DubJob(*map(Path, sys.argv[1:4]), settings, cache=False), tell)
 watched = times["watch", "last"] - times["watch", "first"]
 print(times["dub", "encoded"] - watched)
 """
@@ -230,9 +231,9 @@ def best(repeat: int, work: Callable[[], object]) -> float:
     return min(times)
 
 
-def dub(clip: Path, speech: Path, folder: Path) -> Together:
+def dub(clip: Path, speech: Path, folder: Path, model: str | Path = "default") -> Together:
     """The real program, measured from outside."""
-    command = [sys.executable, "-c", PROGRAM, str(clip), str(speech), str(folder / "dubbed.mp4")]
+    command = [sys.executable, "-c", PROGRAM, *map(str, (clip, speech, folder / "dubbed.mp4", model))]
     begin = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
