@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lipsync_cli.errors import DataError
 from lipsync_cli.interfaces import Image, SyncScorer
-from lipsync_cli.metrics.sync import REACH, Offset, offset_of_scores
+from lipsync_cli.metrics.sync import REACH, Offset, centred, offset_of_scores
 from lipsync_cli.regions import to_network
 
 RATE = 25
@@ -214,23 +214,24 @@ def beside(scorer: SyncScorer, tensor: Tensor) -> Tensor:
 
 
 def _summed_up(times: Floats, scores: Floats) -> SyncCurve:
+    evidence = centred(scores, np.rint((times - times[0]) * RATE).astype(np.int64))
     means = _means(scores)
     try:
-        best = offset_of_scores(means)
+        best = offset_of_scores(means, _means(evidence))
     except ValueError as error:
         raise DataError("the sound is too short to search offsets of 15 frames to either side") from error
     column = best.frames + REACH
     seconds = []
     whole = np.floor(times - times[0]).astype(int)
     for second in np.unique(whole):
-        part = scores[whole == second]
-        here = _means(part)
+        part = whole == second
+        here = _means(scores[part])
         known = np.isfinite(here).sum() > len(here) // 2
         seconds.append(
             SyncSecond(
                 start=float(times[0] + second),
                 score=float(here[column]),
-                offset=offset_of_scores(here).frames if known else None,
+                offset=offset_of_scores(here, _means(evidence[part])).frames if known else None,
             )
         )
     return SyncCurve(best, means, float(means[REACH]), seconds, len(times))

@@ -30,18 +30,43 @@ class Offset:
     """Score there."""
 
 
-def offset_of_scores(scores: Floats) -> Offset:
+def offset_of_scores(scores: Floats, evidence: Floats | None = None) -> Offset:
     """From mean similarities [2 R + 1], for offsets -R .. R (NaN: not measured), to the best one.
 
     offset = argmax, confidence = max - median: LSE-C's rule on similarities in place of distances.
+    evidence: [2 R + 1] what the best one is chosen by in their place (means of `centred`); score and
+    confidence are of `scores` all the same.
 
     Raises ValueError when fewer than half of the offsets were measured.
     """
     if np.isfinite(scores).sum() <= len(scores) // 2:
         raise ValueError("fewer than half of the offsets have a score")
-    best = int(np.nanargmax(scores))
-    highest = float(scores[best])
-    return Offset(best - len(scores) // 2, highest - float(np.nanmedian(scores)), highest)
+    best = int(np.nanargmax(scores if evidence is None else evidence))
+    return Offset(best - len(scores) // 2, float(scores[best] - np.nanmedian(scores)), float(scores[best]))
+
+
+def centred(scores: Floats, frames: NDArray[np.int64]) -> Floats:
+    """Scores less what the same pictures, and the same sound, get with anything else.
+
+    Some sounds go with nearly any lips (and some lips with any sound); they would decide over an offset that
+    they say nothing of. On two seconds of people never trained on, the share of offsets within a frame rises
+    from 0.82 to 0.92 (`weights/README.md`).
+
+    Args:
+        scores: [N, 2 R + 1] of pictures i with the sound `frames[i] + k`, k = -R .. R; NaN: not measured.
+        frames: [N] when the pictures are, in frames.
+
+    Returns:
+        [N, 2 R + 1], NaN where `scores` has it.
+    """
+    known = np.isfinite(scores)
+    values = np.where(known, scores, 0.0)
+    of_pictures = values.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    heard = frames[:, None] + np.arange(scores.shape[1])
+    heard = heard - heard.min()
+    sums = np.bincount(heard.ravel(), values.ravel())
+    of_sound = sums / np.maximum(np.bincount(heard.ravel(), known.ravel()), 1)
+    return np.asarray(scores - of_pictures[:, None] - of_sound[heard])
 
 
 class Lse:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lipsync_cli.metrics.sync import REACH, Lse, offset_of_scores
+from lipsync_cli.metrics.sync import REACH, Lse, centred, offset_of_scores
 
 
 def test_the_best_offset_is_where_the_score_is_highest() -> None:
@@ -30,6 +30,36 @@ def test_too_few_measured_offsets_are_refused() -> None:
     scores[:15] = 1.0
     with pytest.raises(ValueError, match="half"):
         offset_of_scores(scores)
+
+
+def test_evidence_may_choose_another_offset_than_the_score() -> None:
+    scores = np.array([0.1, 0.5, 0.2, 0.4, 0.3])
+    found = offset_of_scores(scores, np.array([0.0, 0.1, 0.0, 0.2, np.nan]))
+    assert found.frames == 1
+    assert found.score == 0.4
+    assert found.confidence == pytest.approx(0.1)
+
+
+def test_centred_by_hand() -> None:
+    scores = np.array([[1.0, 2.0, 6.0], [4.0, np.nan, 8.0]])
+    # sounds 0 .. 3: means 1, (2 + 4) / 2, 6, 8; pictures: means 3, 6
+    expected = [[1 - 3 - 1, 2 - 3 - 3, 6 - 3 - 6], [4 - 6 - 3, np.nan, 8 - 6 - 8]]
+    np.testing.assert_allclose(centred(scores, np.array([7, 8])), expected)
+    apart = [[1 - 3 - 1, 2 - 3 - 2, 6 - 3 - 5], [4 - 6 - 5, np.nan, 8 - 6 - 8]]
+    np.testing.assert_allclose(centred(scores, np.array([0, 2])), apart)
+
+
+def test_a_sound_that_goes_with_any_lips_does_not_decide() -> None:
+    """Loud sounds in the middle of a clip draw the raw mean to where most pictures meet them."""
+    rng = np.random.default_rng(0)
+    frames = np.arange(40)
+    sound = frames[:, None] + np.arange(2 * REACH + 1)
+    scores = 0.05 * rng.normal(size=sound.shape)
+    scores += np.where((sound >= 10) & (sound < 45), 0.5, 0.0)
+    scores[:, REACH + 9] += 0.1
+    raw, evidence = scores.mean(axis=0), centred(scores, frames).mean(axis=0)
+    assert offset_of_scores(raw).frames != 9
+    assert offset_of_scores(raw, evidence).frames == 9
 
 
 def test_lse_by_hand_on_one_number_a_frame() -> None:
