@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lipsync_cli.errors import SettingsError
+from lipsync_cli.models.moving import moved
 
 _PAINT = 3
 _UNSHUFFLE = 2  # pictures enter, and paint and masks leave, at half resolution with four times the channels
@@ -153,8 +154,9 @@ class WarpingFaceGenerator(nn.Module):
     """`FaceGenerator` in both roles, G_S (fed silence) and G_L.
 
     It looks at S x S pictures. References and pose of k * S are looked at reduced to S, while flows and masks
-    are enlarged and move the references' own pixels: detail that S cannot hold stays. The upper half of the
-    answer is the pose's own.
+    are enlarged and move the references' own pixels: detail that S cannot hold stays. In training they are read
+    by linear interpolation, in eval mode by cubic, which is sharper. The upper half of the answer is the
+    pose's own.
     """
 
     n_references = 2
@@ -222,8 +224,8 @@ class WarpingFaceGenerator(nn.Module):
         base = _identity_grid(size, references.device)[:, size // 2 :]
         for i in range(self.n_references):
             grid = base + flows[:, 2 * i : 2 * i + 2].permute(0, 2, 3, 1)
-            moved = F.grid_sample(references[:, i].float(), grid, padding_mode="border", align_corners=True)
-            face = torch.addcmul(face, shares[:, i : i + 1], moved)
+            pixels = moved(references[:, i], grid, sharp=not self.training)
+            face = torch.addcmul(face, shares[:, i : i + 1], pixels)
         return torch.cat([pose[:, :, : size // 2].to(face.dtype), face], dim=2)
 
     def _at_own_size(self, pictures: Tensor) -> Tensor:
