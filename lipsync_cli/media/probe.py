@@ -35,6 +35,8 @@ UNDECODABLE = "not one frame of it can be decoded; check that the file is comple
 _PLAUSIBLE_RATES = (Fraction(1, 2), Fraction(500))
 """Frames a second; outside of this the declared rate is a time base in disguise (phones write 90000/1)."""
 _MICROSECOND = Fraction(1, 1_000_000)
+_WEBP_HEAD, _WEBP_ANIMATION = 21, 2
+"""Bytes of a WebP file up to its flags, and the flag of one that moves."""
 _MATROSKA_END = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 
 
@@ -215,7 +217,20 @@ def first_frame(container: InputContainer, stream: VideoStream, path: Path) -> V
             continue
         if frames:
             return frames[0]
+    if _is_animated_webp(path):
+        raise MediaError(
+            f"{path}: this is an animated WebP, for which there is no decoder here; save it as MP4, GIF or "
+            "animated PNG first"
+        )
     raise MediaError(f"{path}: {UNDECODABLE}")
+
+
+def _is_animated_webp(path: Path) -> bool:
+    """By the header of its extended format (RFC 9649, 2.7)."""
+    with path.open("rb") as file:
+        head = file.read(_WEBP_HEAD)
+    is_extended = head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X"
+    return is_extended and len(head) == _WEBP_HEAD and bool(head[-1] & _WEBP_ANIMATION)
 
 
 def _measured(path: Path) -> tuple[Fraction, int, Fraction]:

@@ -237,6 +237,39 @@ def test_a_still_picture_is_a_video_of_one_frame(tmp_path: Path, suffix: str) ->
     assert np.abs(frames[0].image.astype(int) - image).max() <= 2
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "pixel_format"),
+    [("clip.gif", "gif", "rgb8"), ("clip.apng", "apng", "rgb24"), ("clip.png", "apng", "rgb24")],
+)
+def test_an_animated_picture_is_a_video(tmp_path: Path, name: str, codec: str, pixel_format: str) -> None:
+    reader = VideoReader(animation(tmp_path / name, codec, pixel_format))
+    assert (reader.info.rate, reader.info.n_frames, reader.info.duration) == (10, 4, pytest.approx(0.4))
+    frames = list(reader)
+    assert [frame.time for frame in frames] == pytest.approx([0, 0.1, 0.2, 0.3])
+    for index, frame in enumerate(frames):
+        assert frame.image.mean() == pytest.approx(60 * index, abs=3)  # a GIF of fixed colours is dithered
+
+
+def test_an_animated_webp_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match=r"clip\.webp: this is an animated WebP.*save it as MP4") as caught:
+        VideoReader(animation(tmp_path / "clip.webp", "libwebp_anim", "yuv420p"))
+    assert "\n" not in str(caught.value)
+
+
+def animation(path: Path, codec: str, pixel_format: str) -> Path:
+    """4 pictures of 64 x 48, the i-th of grey 60 * i, 10 a second."""
+    with av.open(str(path), "w", format=codec.removeprefix("lib").removesuffix("_anim")) as container:
+        video: Any = container.add_stream(codec, rate=10)
+        video.width, video.height, video.pix_fmt = 64, 48, pixel_format
+        for index in range(4):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 60 * index, np.uint8), "rgb24")
+            frame = frame.reformat(format=pixel_format)
+            frame.pts = index
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+    return path
+
+
 def test_earlier_frames_are_not_held(studio: Any) -> None:
     path = studio.clip(times=[index / 25 for index in range(60)])
     seen: list[weakref.ref[Any]] = []
