@@ -16,8 +16,12 @@ def register(app: typer.Typer) -> None:
 
 
 def curves(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of `lipsync train`.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The picture (PNG).")] = Path("curves.png"),
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders of `lipsync train`.", readable=False)
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The picture (PNG).", readable=False)] = Path(
+        "curves.png"
+    ),
 ) -> None:
     """Draw losses and figures of training runs over the minutes of training, one line for each run."""
     from lipsync_cli.training.curves import draw_curves

@@ -19,14 +19,17 @@ def register(app: typer.Typer) -> None:
 
 
 def check(
-    cache: Annotated[Path, typer.Argument(help="A cache of `lipsync prepare`.")],
-    plots: Annotated[Path | None, typer.Option(help="Folder for histograms (PNG).")] = None,
-    json: Annotated[Path | None, typer.Option(help="File for everything that was found.")] = None,
+    cache: Annotated[Path, typer.Argument(help="A cache of `lipsync prepare`.", readable=False)],
+    plots: Annotated[Path | None, typer.Option(help="Folder for histograms (PNG).", readable=False)] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="File for everything that was found.", readable=False)
+    ] = None,
     kept_out: Annotated[
         list[Path] | None,
         typer.Option(
             help="A list of clips (SPEAKER/CLIP in each line) or a cache for validation or test: tells which "
-            "speakers are in both. May be repeated."
+            "speakers are in both. May be repeated.",
+            readable=False,
         ),
     ] = None,
 ) -> None:
@@ -65,7 +68,7 @@ def check(
 
 
 def pack(
-    cache: Annotated[Path, typer.Argument(help="A cache of `lipsync prepare`.")],
+    cache: Annotated[Path, typer.Argument(help="A cache of `lipsync prepare`.", readable=False)],
     shard_size: Annotated[int, typer.Option(min=1, help="MB of a file.")] = 512,
 ) -> None:
     """Pack the clips of a cache that have files of their own into few large ones.

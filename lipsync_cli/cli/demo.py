@@ -21,7 +21,9 @@ def register(app: typer.Typer) -> None:
 @settings_as_options(DubSettings)
 def demo(
     *,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The video to write.")] = Path("demo.mp4"),
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The video to write.", readable=False)
+    ] = Path("demo.mp4"),
     settings: DubSettings,
 ) -> None:
     """Dub a portrait (Eileen Collins, NASA) with a synthesised sentence; takes a few seconds."""

@@ -22,19 +22,22 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     *,
     generated: Annotated[
-        Path | None, typer.Option(help="Folder of finished videos, by any method; needs --reference.")
+        Path | None,
+        typer.Option(help="Folder of finished videos, by any method; needs --reference.", readable=False),
     ] = None,
     reference: Annotated[
-        Path | None, typer.Option(help="Folder of the real videos; pairs have the same file stem.")
+        Path | None,
+        typer.Option(help="Folder of the real videos; pairs have the same file stem.", readable=False),
     ] = None,
     video: Annotated[
-        Path | None, typer.Option(help="One video by itself: AV offset, confidence, second by second.")
+        Path | None,
+        typer.Option(help="One video by itself: AV offset, confidence, second by second.", readable=False),
     ] = None,
     dataset: Annotated[
         assembly_evaluation.CorpusName | None,
         typer.Option(help="Dub a corpus in its official layout and measure that; needs --root."),
     ] = None,
-    root: Annotated[Path | None, typer.Option(help="The corpus's folder.")] = None,
+    root: Annotated[Path | None, typer.Option(help="The corpus's folder.", readable=False)] = None,
     split: Annotated[
         str | None,
         typer.Option(
@@ -44,7 +47,8 @@ def evaluate(
         ),
     ] = None,
     unpaired: Annotated[
-        Path | None, typer.Option(help="A public list of 'SPEECH VIDEO' lines in place of own speech.")
+        Path | None,
+        typer.Option(help="A public list of 'SPEECH VIDEO' lines in place of own speech.", readable=False),
     ] = None,
     model: Annotated[
         str, typer.Option(help="Networks that dub a corpus, as for lipsync dub --model.")
@@ -62,12 +66,15 @@ def evaluate(
     ] = None,
     work: Annotated[
         Path | None,
-        typer.Option(help="Folder for the videos that are made (and kept); default: in the cache."),
+        typer.Option(
+            help="Folder for the videos that are made (and kept); default: in the cache.", readable=False
+        ),
     ] = None,
     against: Annotated[
         Path | None,
         typer.Option(
-            help="Another method on the same clips, a folder of videos or its --json: paired differences."
+            help="Another method on the same clips, a folder of videos or its --json: paired differences.",
+            readable=False,
         ),
     ] = None,
     stability: Annotated[
@@ -86,15 +93,26 @@ def evaluate(
     ] = None,
     plots: Annotated[
         Path | None,
-        typer.Option(help="Folder for the plots of --stability and --robustness; default: the current one."),
+        typer.Option(
+            help="Folder for the plots of --stability and --robustness; default: the current one.",
+            readable=False,
+        ),
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write all figures of all clips to this file.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write one row a clip to this file.")] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Write all figures of all clips to this file.", readable=False)
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write one row a clip to this file.", readable=False)
+    ] = None,
     html: Annotated[
-        Path | None, typer.Option(help="Write a page with plots and the worst and best clips to this folder.")
+        Path | None,
+        typer.Option(
+            help="Write a page with plots and the worst and best clips to this folder.", readable=False
+        ),
     ] = None,
     series: Annotated[
-        Path | None, typer.Option(help="Write each clip's mouth openings to CSV files in this folder.")
+        Path | None,
+        typer.Option(help="Write each clip's mouth openings to CSV files in this folder.", readable=False),
     ] = None,
     own_offset: Annotated[
         str,

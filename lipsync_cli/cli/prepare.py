@@ -18,8 +18,10 @@ def register(app: typer.Typer) -> None:
 
 
 def prepare(
-    source: Annotated[Path, typer.Argument(help="Folder of the corpus, e.g. SOURCE/SPEAKER/CLIP.mp4.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the cache.")],
+    source: Annotated[
+        Path, typer.Argument(help="Folder of the corpus, e.g. SOURCE/SPEAKER/CLIP.mp4.", readable=False)
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the cache.", readable=False)],
     corpus: Annotated[
         Literal["folder", "grid", "hdtf", "lrs2", "lrw"],
         typer.Option(help="Whose layout the folder has; 'folder': any videos."),

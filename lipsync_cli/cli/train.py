@@ -35,8 +35,11 @@ def train(
         Literal["syncnet", "avsyncnet", "gs", "gl", "lip_reader"],
         typer.Option(help="syncnet: Wav2Lip's expert; gs: silent-lip generator; gl: talking-face generator."),
     ],
-    data: Annotated[Path, typer.Option(help="A cache of `lipsync prepare`.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, state, log, figures, samples.")],
+    data: Annotated[Path, typer.Option(help="A cache of `lipsync prepare`.", readable=False)],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder of the run: checkpoint, state, log, figures, samples.", readable=False),
+    ],
     config: Annotated[
         str | None,
         typer.Option(

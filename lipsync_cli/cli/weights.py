@@ -90,7 +90,9 @@ def pull(
 
 
 def import_file(
-    file: Annotated[Path, typer.Argument(help="A public checkpoint that you have (.pth, .model, ...).")],
+    file: Annotated[
+        Path, typer.Argument(help="A public checkpoint that you have (.pth, .model, ...).", readable=False)
+    ],
     *,
     name: Annotated[
         str | None, typer.Option(help="Which of `lipsync weights list` it is, where that is not clear.")

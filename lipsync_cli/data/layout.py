@@ -244,12 +244,14 @@ def _as_files(clip: tuple[str, str]) -> tuple[str, str]:
 
 
 def read_cache_settings(cache: Path) -> CacheSettings | None:
-    """What the cache was made with; None when there is no cache yet."""
+    """What the cache was made with; None when there is no cache yet. DataError when it cannot be read."""
     file = cache / "cache.json"
-    if not file.is_file():
-        return None
     try:
+        if not file.is_file():
+            return None
         return from_mapping(CacheSettings, json.loads(file.read_text(encoding="utf-8")), str(file))
+    except PermissionError as error:
+        raise DataError(f"{file}: not permitted to read this cache; change its permissions") from error
     except (OSError, json.JSONDecodeError) as error:
         raise DataError(f"{file}: cannot be read ({error}): prepare into a new folder") from error
     except SettingsError as error:

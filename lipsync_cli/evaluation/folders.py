@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import torch
 
-from lipsync_cli.data.corpora.source import SourceClip
+from lipsync_cli.data.corpora.source import SourceClip, check_permitted
 from lipsync_cli.errors import DataError, LipsyncError
 from lipsync_cli.evaluation.clip_figures import Instruments
 from lipsync_cli.evaluation.making import cut_part
@@ -114,6 +114,7 @@ def _videos(folder: Path) -> dict[str, Path]:
     """Path within the folder without its ending -> file, in order of name."""
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; give a folder of videos")
+    check_permitted(folder)
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     videos = {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
     if not videos:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lipsync_cli.data.corpora.source import check_permitted
 from lipsync_cli.errors import DataError
 from lipsync_cli.training.run_folder import kept_figures, log_rows, write_bytes
 
@@ -59,6 +60,7 @@ def _draw(axis: Any, name: str, runs: Sequence[Path], tables: Sequence[dict[str,
 
 def _losses(run: Path) -> dict[str, NDArray[np.float64]]:
     """Columns of log.csv, averaged over stretches of steps; `step` and `seconds` at their ends."""
+    check_permitted(run)
     rows = list(csv.DictReader(log_rows(run)))
     if not rows:
         raise DataError(f"{run}: no run with a log (log.csv): name a folder of 'lipsync train'")

@@ -48,9 +48,9 @@ def kept_settings(folder: Path) -> KeptSettings | None:
     Raises DataError when it is damaged.
     """
     path = folder / FILE
-    if not path.is_file():
-        return None
     try:
+        if not path.is_file():
+            return None
         content = json.loads(path.read_text(encoding="utf-8"))
         kept = KeptSettings(content["stage"], content["recipe"], content["settings"], content["notes"])
     except (OSError, ValueError, KeyError, TypeError) as error:

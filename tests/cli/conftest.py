@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from collections.abc import Iterator
 
@@ -31,3 +32,13 @@ def backend(request: pytest.FixtureRequest) -> str:
     if name == "ffmpeg":
         request.getfixturevalue("ffmpeg_program")
     return name
+
+
+@pytest.fixture(scope="session")
+def as_anyone() -> list[str]:
+    """What runs a program without root's power to read and write everything."""
+    if os.geteuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("root may read and write everything here")
+    return ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]

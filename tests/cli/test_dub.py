@@ -403,16 +403,6 @@ def test_an_encoder_that_this_machine_lacks_is_told_before_anything_is_watched(
     assert not watched
 
 
-@pytest.fixture
-def as_anyone() -> list[str]:
-    """What runs a program without root's power to read and write everything."""
-    if os.geteuid() != 0:
-        return []
-    if shutil.which("setpriv") is None:
-        pytest.skip("root may read and write everything here")
-    return ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
-
-
 @pytest.mark.parametrize("which", ["video", "audio", "face", "report"])
 def test_what_is_not_permitted_is_told_in_one_line_before_the_work(
     which: str, inputs: Path, output: Path, tmp_path: Path, as_anyone: list[str]

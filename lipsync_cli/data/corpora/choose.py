@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from lipsync_cli.data.corpora import folder, grid, hdtf, lrs2, lrw
-from lipsync_cli.data.corpora.source import SourceClip, existing, find_list, read_list
+from lipsync_cli.data.corpora.source import SourceClip, check_permitted, existing, find_list, read_list
 
 CorpusName = Literal["folder", "grid", "hdtf", "lrs2", "lrw"]
 
@@ -14,8 +14,9 @@ CorpusName = Literal["folder", "grid", "hdtf", "lrs2", "lrw"]
 def list_corpus(name: CorpusName, root: Path, split: str | None = None) -> list[SourceClip]:
     """The clips of a corpus in its official layout; split: what the corpus calls so, or the path of a list.
 
-    Raises DataError when the folder is not that corpus, or a list is missing.
+    Raises DataError when the folder is not that corpus or may not be read, or a list is missing.
     """
+    check_permitted(root)
     if name == "folder":
         clips = folder.list_clips(root)
         if split is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,16 @@ class SourceClip:
     """Seconds of the video at which it ends."""
     region: Box | None = None
     """The part of the picture that counts, in heights of the picture from its upper left corner."""
+
+
+def check_permitted(folder: Path) -> None:
+    """DataError where a folder is there but what it holds may not be seen: it would look empty."""
+    try:
+        is_closed = folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK)
+    except PermissionError:  # of a folder above it
+        is_closed = True
+    if is_closed:
+        raise DataError(f"{folder}: not permitted to read this folder; change its permissions")
 
 
 def find_list(root: Path, split: str, suffixes: Sequence[str] = (".txt",)) -> Path:
