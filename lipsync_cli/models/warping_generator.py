@@ -154,9 +154,9 @@ class WarpingFaceGenerator(nn.Module):
     """`FaceGenerator` in both roles, G_S (fed silence) and G_L.
 
     It looks at S x S pictures. References and pose of k * S are looked at reduced to S, while flows and masks
-    are enlarged and move the references' own pixels: detail that S cannot hold stays. In training they are read
-    by linear interpolation, in eval mode by cubic, which is sharper. The upper half of the answer is the
-    pose's own.
+    are enlarged and move the references' own pixels: detail that S cannot hold stays. In training they are
+    read by linear interpolation, in eval mode by cubic, which is sharper. The upper half of the answer is
+    the pose's own.
     """
 
     n_references = 2

@@ -7,6 +7,7 @@ on the finished videos by fresh landmarks:
 
 silence     the video with silent speech: median opening over the video's open mouth (95th percentile)
 closed      the same, after the video was cut down to its most open third: no closed mouth to be seen
+is closed   whether lips opened so far count as closed in a dub (`references.is_closed`)
 still       its most closed frame as a picture, with its own speech: standard deviation of the openings over
             the video's, and correlation with them
 leaking     the next video's speech on the video, and on the video played backwards: correlation of the curves
@@ -29,13 +30,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipsync_cli.assembly_networks import make_execution, make_face_finder
+from lipsync_cli.dubbing.references import is_closed
 from lipsync_cli.evaluation.watch import Watched, watch
 from lipsync_cli.interfaces import Frame, Image
 from lipsync_cli.media.reader import VideoReader
 from lipsync_cli.media.writer import VideoWriter
 
 RATE = Fraction(25)
-COLUMNS = ("silence", "closed", "still amplitude", "still r", "leaking r", "still leak r")
+COLUMNS = ("silence", "closed", "is closed", "still amplitude", "still r", "leaking r", "still leak r")
 
 
 class Measure:
@@ -71,9 +73,11 @@ class Measure:
         never_closed = self._video([frames[place] for place in most_open], "never_closed")
         silence = self._silence(len(frames) / float(RATE))
         still = self.dub(closed_still, video, "still")
+        closed = self._median(self.dub(never_closed, silence, "silent_open"))
         return [
             self._median(self.dub(video, silence, "silent")) / opened,
-            self._median(self.dub(never_closed, silence, "silent_open")) / opened,
+            closed / opened,
+            float(is_closed(closed, opened)),
             float(still.track.openings.std() / openings.std()),
             _correlation(still, real),
             _correlation(self.dub(video, other, "forth"), self.dub(backwards, other, "back")),
