@@ -158,10 +158,9 @@ def sync_figures(curve: SyncCurve, prefix: str = "") -> dict[str, float]:
 def add_in_sync(gathered: Gathered) -> None:
     """Whether the offset is right and not by chance.
 
-    On a flat curve the best offset is where the sound itself changes most: a still mouth under a sentence
-    with silence around it is "within one frame" as well, with next to no confidence. So half of what the real
-    video has with its own sound is asked for, and `offset_within_1`, which would tell less, is left out where
-    there is a real video.
+    Some offset is always the best one: that of another sentence of the same rhythm is "within one frame" in a
+    third of the cases, with little confidence. So half of what the real video has with its own sound is asked
+    for, and `offset_within_1`, which would tell less, is left out where there is a real video.
     """
     figures = gathered.figures
     if {"offset", "confidence", "real_confidence"} <= figures.keys():
