@@ -250,7 +250,7 @@ class LandmarkFinder(Protocol):
 
     @property
     def reach(self) -> float:
-        """How far from the box's centre it looks at most, in longer sides of the box."""
+        """How far from the box's centre to each of its sides it looks at most, in longer sides of the box."""
 
     def find(self, image: Image, box: Box) -> Landmarks | None: ...
 

@@ -14,13 +14,14 @@ _ROOM = 3  # pixels: what interpolation looks at beyond a place
 def around(picture: Picture, box: Box, reach: float) -> tuple[Image, tuple[int, int]]:
     """What there is of a picture around a box, and where its corner lies in the picture (x, y).
 
-    All pixels up to `reach` times the box's longer side away from its centre; of an array simply the whole.
-    The result is not to be written to.
+    All pixels of a square that is turned as the box is, with its middle, and reaches `reach` times the box's
+    longer side to each of its sides; of an array simply the whole. The result is not to be written to.
     """
     if isinstance(picture, np.ndarray):
         return picture, (0, 0)
     height, width, _ = picture.shape
-    away = reach * max(box.width, box.height) + _ROOM
+    turned = abs(math.cos(box.angle)) + abs(math.sin(box.angle))
+    away = reach * max(box.width, box.height) * turned + _ROOM
     x, y = box.centre
     left, right = _span(x - away, x + away, width)
     top, bottom = _span(y - away, y + away, height)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lipsync_cli.interfaces import Box, Image, Picture, Points
 from lipsync_cli.pictures import around
 
-_REACH = 0.71  # of its longer side from the middle of a box to its corner, at most
+_REACH = 0.5  # of its longer side from the middle of a box to its sides, at most
 
 
 def crop_to_image(box: Box, size: int) -> NDArray[np.float64]:

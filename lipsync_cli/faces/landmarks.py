@@ -127,7 +127,7 @@ SCHEMES = {
 class MeshLandmarks:
     """`LandmarkFinder` on `face_landmark.tflite` (MediaPipe face mesh, 468 points, Apache-2.0)."""
 
-    reach = _MARGIN * 0.71
+    reach = _MARGIN / 2
 
     def __init__(self, weights: Path) -> None:
         self._network = read_tflite(weights)

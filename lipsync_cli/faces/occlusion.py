@@ -35,7 +35,7 @@ _MOST_CHANGED = 8  # cells that a thing covers at least
 _FEWEST = 25  # frames that tell what is usual
 _TURN = 12.0  # degrees; in heads turned further from the usual other parts of the face are seen
 _SMOOTHING = 5  # frames
-_REACH = 1.0  # from the middle of a face, in its longer sides: holds all cells that are read
+_REACH = 0.65  # from the middle of a face, in its longer sides: holds all cells that are read, also aslant
 
 
 def mouth_look(picture: Picture, landmarks: Landmarks) -> Floats:

@@ -86,9 +86,13 @@ class FaceTracker:
     shots: ShotDetector = field(default_factory=ShotDetector)
     _last: Landmarks | None = None
 
-    def observe(self, picture: Picture) -> tuple[Landmarks | None, bool]:
-        """The face of the next frame, if there is one, and whether the frame begins a shot."""
-        starts_shot = self.shots.starts_shot(picture)
+    def observe(self, picture: Picture, starts_shot: bool | None = None) -> tuple[Landmarks | None, bool]:
+        """The face of the next frame, if there is one, and whether the frame begins a shot.
+
+        starts_shot: whether it does, where somebody has looked already.
+        """
+        if starts_shot is None:
+            starts_shot = self.shots.starts_shot(picture)
         if starts_shot:
             self._last = None
         self._last = self._follow(picture) or self._find_anew(whole(picture))
