@@ -8,18 +8,20 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import ExitStack
 from fractions import Fraction
+from functools import cache
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lipsync_cli.assembly_networks import DubNetworks, load_networks, note_of
+from lipsync_cli.assembly_networks import DubNetworks, networks_beside, note_of
 from lipsync_cli.dubbing.job import DubJob, DubReport, DubSettings, NetworkUsed, Progress
 from lipsync_cli.errors import MediaError, WeightsError
 from lipsync_cli.interfaces import Box
 
 if TYPE_CHECKING:
-    from lipsync_cli.dubbing.parts import DubParts
+    from lipsync_cli.dubbing.parts import Drawing, DubParts
     from lipsync_cli.interfaces import FrameStream, Speech, Waveform
 
 _DEMO_SIZE = 480, 480
@@ -81,14 +83,20 @@ def make_speech(hears: str, waveform: Waveform, used: list[NetworkUsed]) -> Spee
         raise WeightsError(f"this generator hears '{hears}', which this version of lipsync_cli cannot make")
     from lipsync_cli.models.speech_embedding import SpeechEmbedding
     from lipsync_cli.registry.checkpoint import load_into
-    from lipsync_cli.registry.store import find_weights, load_registry
 
-    name = load_registry().name_for("speech_embedding")
-    path = find_weights(name)
+    name, path = _speech_network()
     network = SpeechEmbedding().eval()
     load_into(network, path)
     used.append(note_of("speech_embedding", name, path))
     return SpeechEmbeddingWindows(embedding_mel(waveform), network.steps)
+
+
+def _speech_network() -> tuple[str, Path]:
+    """Name and checked file of the network through which speech is heard."""
+    from lipsync_cli.registry.store import find_weights, load_registry
+
+    name = load_registry().name_for("speech_embedding")
+    return name, find_weights(name)
 
 
 def _check_files(job: DubJob) -> None:
@@ -114,24 +122,17 @@ def _check_files(job: DubJob) -> None:
 def _dub(
     stream: FrameStream, job: DubJob, progress: Progress | None, networks: DubNetworks | None = None
 ) -> DubReport:
-    from lipsync_cli.device import beside_other_work
-
-    with beside_other_work():
-        return _dub_beside(stream, job, progress, networks)
-
-
-def _dub_beside(
-    stream: FrameStream, job: DubJob, progress: Progress | None, networks: DubNetworks | None
-) -> DubReport:
     from lipsync_cli import assembly_output as way_out
     from lipsync_cli.dubbing import pipeline
 
     begin = time.perf_counter()
     way_out.open_sink(stream, job, stream.info.rate)  # not entered: it only refuses what it could not write
-    networks = networks or load_networks(job.settings)
-    used = list(networks.used)
-    parts = _make_parts(stream, job, networks, used)
-    with way_out.work_folder(stream, job, used) as work:
+    with ExitStack() as stack:
+        networks = networks or stack.enter_context(networks_beside(job.settings))
+        used = list(networks.used)
+        parts = _make_parts(stream, job, networks, used, stack)
+        files = [*used, note_of("speech_embedding", *_speech_network())]
+        work = stack.enter_context(way_out.work_folder(stream, job, files))
         counts = pipeline.dub(
             parts,
             lambda rate: way_out.chunked(stream, job, rate, work),
@@ -140,7 +141,7 @@ def _dub_beside(
             work=work,
             cache=way_out.first_pass_cache(job, used),
         )
-    seconds = time.perf_counter() - begin
+    execution, seconds = networks.drawing().execution, time.perf_counter() - begin
     report = DubReport(
         video=job.video,
         audio=job.audio,
@@ -148,8 +149,8 @@ def _dub_beside(
         settings=job.settings,
         counts=counts,
         networks=tuple(used),
-        device=networks.execution.device.type,
-        precision=str(networks.execution.dtype).removeprefix("torch."),
+        device=execution.device.type,
+        precision=str(execution.dtype).removeprefix("torch."),
         width=stream.info.width,
         height=stream.info.height,
         bits=way_out.written_colours(stream.info, job.settings).bits,
@@ -173,42 +174,43 @@ def _open_stream(job: DubJob) -> FrameStream:
     return VideoReader(job.video)
 
 
-def _make_parts(stream: FrameStream, job: DubJob, networks: DubNetworks, used: list[NetworkUsed]) -> DubParts:
-    """`used` is told of the files that this job's people and sounds need besides."""
+def _make_parts(
+    stream: FrameStream, job: DubJob, networks: DubNetworks, used: list[NetworkUsed], stack: ExitStack
+) -> DubParts:
+    """`used` is told of the files that this job's people and sounds need besides.
+
+    stack: until it ends, the thread that asks for the drawing networks leaves a core to other work.
+    """
     from lipsync_cli.assembly_speakers import load_speech, make_face_choice, sounds_of
-    from lipsync_cli.dubbing.parts import DubParts, Speaker
+    from lipsync_cli.dubbing.parts import Drawing, DubParts, Speaker
     from lipsync_cli.speech.pauses import pauses
 
-    silent_lip, talking_face = networks.generators
     detector, finder = networks.faces
     further = sounds_of(job.settings)
-    speakers = []
+    speakers, waveforms = [], []
     for face, sound in ((job.settings.face, job.audio), *further):
         waveform = load_speech(sound)
+        waveforms.append(waveform)
         speakers.append(
             Speaker(
-                speech=make_speech(talking_face.hears, waveform, used),
                 duration=waveform.duration,
                 choice=make_face_choice(face, networks.faces, used, alone=not further),
                 pauses=pauses(waveform),
                 name="" if face == "largest" else face,
             )
         )
-    first, *others = speakers
-    return DubParts(
-        stream=stream,
-        speech=first.speech,
-        duration=first.duration,
-        detector=detector,
-        finder=finder,
-        silent_lip=silent_lip,
-        talking_face=talking_face,
-        restorer=networks.restorer,
-        choice=first.choice,
-        pauses=first.pauses,
-        name=first.name,
-        others=tuple(others),
-    )
+
+    @cache
+    def drawing() -> Drawing:
+        loaded = networks.drawing()
+        from lipsync_cli.device import beside_other_work
+
+        stack.enter_context(beside_other_work())
+        silent_lip, talking_face = loaded.generators
+        speeches = tuple(make_speech(talking_face.hears, waveform, used) for waveform in waveforms)
+        return Drawing(silent_lip, talking_face, speeches, loaded.restorer)
+
+    return DubParts(stream, detector, finder, drawing, tuple(speakers))
 
 
 def _peak_memory_mb() -> float | None:

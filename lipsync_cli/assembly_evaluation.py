@@ -48,7 +48,7 @@ def make_instruments(  # noqa: PLR0913 - each is a choice of the user
     from lipsync_cli.registry.store import find_weights
 
     execution = make_execution(device, "fp32")
-    detector, finder = make_face_finder("mediapipe", execution, [])
+    detector, finder = make_face_finder("mediapipe", device, [])
     scorer: Any = None
     if sync_network != "none":
         scorer = load_sync_scorer(sync_path(sync_network), execution)

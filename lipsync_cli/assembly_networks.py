@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -28,26 +31,71 @@ _GENERATOR_FACTS = ("image_size", "n_references", "hears", "scalable")
 
 
 @dataclass(frozen=True)
-class DubNetworks:
-    """What is read from files of weights for a dub, whatever the video: it serves any number of dubs."""
+class DrawingNetworks:
+    """The networks that are run by torch."""
 
     execution: Execution
     generators: tuple[FaceGenerator, FaceGenerator]
     """G_S and G_L."""
-    faces: tuple[FaceDetector, LandmarkFinder]
     restorer: Restorer | None
+
+
+@dataclass(frozen=True)
+class DubNetworks:
+    """What is read from files of weights for a dub, whatever the video: it serves any number of dubs."""
+
+    faces: tuple[FaceDetector, LandmarkFinder]
+    drawing: Callable[[], DrawingNetworks]
+    """The same at each call; waits until they are loaded, and raises what went wrong with that."""
     used: tuple[NetworkUsed, ...]
     """Their files."""
 
 
 def load_networks(settings: DubSettings) -> DubNetworks:
     """The networks that the settings ask for. Raises WeightsError or SettingsError."""
+    with networks_beside(settings) as networks:
+        networks.drawing()
+        return networks
+
+
+@contextmanager
+def networks_beside(settings: DubSettings) -> Iterator[DubNetworks]:
+    """`load_networks`, with those of torch loaded by a thread of its own, which ends with the context.
+
+    Getting torch ready takes longer than all else before the first frame, and a video can be watched without
+    it. Only what has no way left to fail is waited for so late: the default networks, whose checksums are
+    right, on a device that is there. All others are loaded when this returns.
+
+    Raises WeightsError or SettingsError, also from `DubNetworks.drawing`.
+    """
     used: list[NetworkUsed] = []
-    execution = make_execution(settings.device, settings.precision)
-    generators = make_generators(settings, execution, used)
-    faces = make_face_finder(settings.detector, execution, used)
-    restorer = make_restorer(settings, execution, used)
-    return DubNetworks(execution, generators, faces, restorer, tuple(used))
+    files = find_generators(settings, used)
+    faces = make_face_finder(settings.detector, settings.device, used)
+    restorer = _find_restorer(settings, used)
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(_load_drawing, settings, files, restorer)
+        if not _cannot_fail(settings):
+            loading.result()
+        yield DubNetworks(faces, loading.result, tuple(used))
+
+
+def _cannot_fail(settings: DubSettings) -> bool:
+    """Whether loading brings nothing to light any more."""
+    is_shipped = settings.model == "default" and restorer_weights(settings) is None
+    return is_shipped and settings.device in ("auto", "cpu") and settings.precision == "auto"
+
+
+def _load_drawing(settings: DubSettings, files: tuple[Path, Path], restorer: Path | None) -> DrawingNetworks:
+    """Read the files and place the networks, on as few cores as they have in a dub."""
+    from lipsync_cli.device import beside_other_work
+
+    with beside_other_work():
+        execution = make_execution(settings.device, settings.precision)
+        return DrawingNetworks(
+            execution,
+            load_generators(files, execution),
+            None if restorer is None else load_restorer(restorer, settings, execution),
+        )
 
 
 def make_execution(device: str, precision: str) -> Execution:
@@ -58,13 +106,10 @@ def make_execution(device: str, precision: str) -> Execution:
     return Execution(resolved, resolve_precision(precision, resolved))
 
 
-def make_generators(
-    settings: DubSettings, execution: Execution, used: list[NetworkUsed]
-) -> tuple[FaceGenerator, FaceGenerator]:
-    """The silent-lip and the talking-face generator that the settings ask for (they may be one network).
+def find_generators(settings: DubSettings, used: list[NetworkUsed]) -> tuple[Path, Path]:
+    """The files of the silent-lip and the talking-face generator that the settings ask for (may be one file).
 
-    `used` is told of their files. WeightsError when one is missing, damaged, no face generator, or not made
-    for the other.
+    `used` is told of them. WeightsError when one is missing, or not the file that the registry knows.
     """
     from lipsync_cli.registry.store import find_weights, load_registry
 
@@ -75,30 +120,42 @@ def make_generators(
         names = [registry.name_for(role, settings.model) for role in _ROLES]
     else:
         names = [str(settings.silent_lip or settings.model), settings.model]
-    paths = [find_weights(name) for name in names]
-    silent_lip = load_generator(paths[0], execution)
-    talking_face = silent_lip if paths[0] == paths[1] else load_generator(paths[1], execution)
-    for fact in ("image_size", "n_references", "hears", "scalable"):
-        ours, theirs = getattr(silent_lip, fact), getattr(talking_face, fact)
-        if ours != theirs:
-            raise WeightsError(
-                f"{paths[0]} and {paths[1]} do not work together: their {fact} is {ours} and {theirs}"
-            )
-    used += [note_of(role, name, path) for role, name, path in zip(_ROLES, names, paths, strict=True)]
+    silent_lip, talking_face = (find_weights(name) for name in names)
+    for role, name, path in zip(_ROLES, names, (silent_lip, talking_face), strict=True):
+        used.append(note_of(role, name, path))
     return silent_lip, talking_face
 
 
-def make_face_finder(
-    name: str, execution: Execution, used: list[NetworkUsed]
-) -> tuple[FaceDetector, LandmarkFinder]:
-    """`mediapipe` or `fan` -> detector and landmarks; `used` is told of their files."""
-    from lipsync_cli.faces import fan
+def load_generators(files: tuple[Path, Path], execution: Execution) -> tuple[FaceGenerator, FaceGenerator]:
+    """The silent-lip and the talking-face generator (they may be one network).
+
+    WeightsError when one is damaged, no face generator, or not made for the other.
+    """
+    silent_lip = load_generator(files[0], execution)
+    talking_face = silent_lip if files[0] == files[1] else load_generator(files[1], execution)
+    for fact in _GENERATOR_FACTS:
+        ours, theirs = getattr(silent_lip, fact), getattr(talking_face, fact)
+        if ours != theirs:
+            raise WeightsError(
+                f"{files[0]} and {files[1]} do not work together: their {fact} is {ours} and {theirs}"
+            )
+    return silent_lip, talking_face
+
+
+def make_face_finder(name: str, device: str, used: list[NetworkUsed]) -> tuple[FaceDetector, LandmarkFinder]:
+    """`mediapipe` or `fan` -> detector and landmarks; `used` is told of their files.
+
+    device: one of `device.DEVICES`; only `fan` asks.
+    """
     from lipsync_cli.faces.detector import FullRangeDetector
     from lipsync_cli.faces.landmarks import MeshLandmarks
     from lipsync_cli.registry.store import find_weights, load_registry
 
     if name == "fan":
-        faces = fan.FanFaces(execution.device.type)
+        from lipsync_cli.device import resolve_device
+        from lipsync_cli.faces import fan
+
+        faces = fan.FanFaces(resolve_device(device).type)
         files = [fan.weights_folder() / file for file in fan.FILES]
         used += [note_of("faces", path.name, path) for path in files]
         return faces, faces
@@ -171,17 +228,28 @@ def make_restorer(settings: DubSettings, execution: Execution, used: list[Networ
     `used` is told of its file. WeightsError when that is missing, damaged or of another network,
     SettingsError when VQFR is asked for without torchvision.
     """
+    path = _find_restorer(settings, used)
+    return None if path is None else load_restorer(path, settings, execution)
+
+
+def load_restorer(path: Path, settings: DubSettings, execution: Execution) -> Restorer:
+    """The restorer of a file; raises as `make_restorer`."""
+    from lipsync_cli.models.restorers.restorer import NetworkRestorer
+    from lipsync_cli.registry.public import read_public
+
+    network = read_public(path, *_RESTORERS[settings.restore]).network()
+    return NetworkRestorer(network, execution, fidelity=settings.restore_fidelity)
+
+
+def _find_restorer(settings: DubSettings, used: list[NetworkUsed]) -> Path | None:
+    from lipsync_cli.registry.store import find_weights
+
     name = restorer_weights(settings)
     if name is None:
         return None
-    from lipsync_cli.models.restorers.restorer import NetworkRestorer
-    from lipsync_cli.registry.public import read_public
-    from lipsync_cli.registry.store import find_weights
-
     path = find_weights(name)
-    network = read_public(path, *_RESTORERS[settings.restore]).network()
     used.append(note_of("restorer", name, path))
-    return NetworkRestorer(network, execution, fidelity=settings.restore_fidelity)
+    return path
 
 
 def restorer_weights(settings: DubSettings) -> str | None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _NOT_WATCHING = ("talking_face", "speech_embedding", "restorer")
 """Networks that have no part in a first pass."""
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""Variables of the environment that tell torch how many cores to use."""
 _LAYOUT = 2
 """Of what a first pass leaves behind: one more whenever a field comes or goes."""
 
@@ -72,16 +75,20 @@ def first_pass_cache(job: DubJob, used: Sequence[NetworkUsed]) -> FirstPassCache
 
 
 def _software() -> dict[str, object]:
-    """What of this installation and machine decides the last bits of a result."""
+    """What of this installation and machine decides the last bits of a result, told without torch."""
     import av
     import cv2
-    import torch
 
     return {
         "version of lipsync": __version__,
-        "versions of packages": [torch.__version__, av.__version__, cv2.__version__],
-        "number of threads": [torch.get_num_threads(), os.cpu_count()],
+        "versions of packages": [version("torch"), av.__version__, cv2.__version__],
+        "number of threads": [*map(os.environ.get, _THREADS), os.cpu_count(), _cores()],
     }
+
+
+def _cores() -> int | None:
+    """Those that this process may use; None where the system does not tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
 def chunked(stream: FrameStream, job: DubJob, rate: Fraction, work: WorkFolder) -> FrameSink:

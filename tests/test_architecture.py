@@ -218,6 +218,17 @@ def test_the_command_line_loads_nothing_heavy_before_a_command_runs() -> None:
     assert not HEAVY & set(done.stdout.split())
 
 
+def test_a_video_can_be_watched_without_torch() -> None:
+    """Loading it takes longer than all else before the first frame, and is done meanwhile."""
+    needed = ("assembly", "assembly_output", "assembly_speakers", "dubbing.pipeline", "dubbing.work_folder")
+    needed += ("faces.detector", "faces.landmarks", "media.audio", "media.chunks", "media.reader")
+    script = f"import sys; import lipsync_cli.{', lipsync_cli.'.join(needed)}; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "torch" not in done.stdout.split()
+
+
 def test_the_top_level_of_the_repository_holds_nothing_else() -> None:
     git = shutil.which("git")
     if git is None or not (ROOT / ".git").exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lipsync_cli.faces.choice import FaceChoice, Largest
@@ -13,7 +14,6 @@ from lipsync_cli.speech.pauses import Spans
 class Speaker:
     """One of the people who speak."""
 
-    speech: Speech
     duration: float
     """Seconds of the speech."""
     choice: FaceChoice = field(default_factory=Largest)
@@ -25,34 +25,30 @@ class Speaker:
 
 
 @dataclass(frozen=True)
-class DubParts:
-    """What a dub is made with; all of it protocols."""
+class Drawing:
+    """What draws the mouths."""
 
-    stream: FrameStream
-    speech: Speech
-    duration: float
-    """Seconds of speech."""
-    detector: FaceDetector
-    finder: LandmarkFinder
     silent_lip: FaceGenerator
     """G_S."""
     talking_face: FaceGenerator
     """G_L."""
+    speeches: tuple[Speech, ...]
+    """What they hear: of each speaker."""
     restorer: Restorer | None = None
     """For the settings' `restore`, where that is a network."""
-    choice: FaceChoice = field(default_factory=Largest)
-    """Whose face says `speech`."""
-    pauses: Spans = field(default_factory=list)
-    """Of `speech`, seconds."""
-    name: str = ""
-    """Of that face, as the user calls it; empty where any face will do."""
-    others: tuple[Speaker, ...] = ()
-    """Further people of the video, who say something else."""
 
-    @property
-    def speakers(self) -> tuple[Speaker, ...]:
-        """All who speak."""
-        return (Speaker(self.speech, self.duration, self.choice, self.pauses, self.name), *self.others)
+
+@dataclass(frozen=True)
+class DubParts:
+    """What a dub is made with; all of it protocols."""
+
+    stream: FrameStream
+    detector: FaceDetector
+    finder: LandmarkFinder
+    drawing: Callable[[], Drawing]
+    """The same at each call. It is asked for late, by the thread that dubs, and may still have to be waited
+    for: a video is watched without it until the first shot with a face ends."""
+    speakers: tuple[Speaker, ...]
 
     @property
     def longest(self) -> float:

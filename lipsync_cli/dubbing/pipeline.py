@@ -22,7 +22,7 @@ from lipsync_cli.dubbing.watch import Watched, watch
 from lipsync_cli.dubbing.work_folder import WorkFolder
 from lipsync_cli.errors import FaceError
 from lipsync_cli.faces.track import FaceTrack
-from lipsync_cli.interfaces import Frame, FrameSink, VideoInfo
+from lipsync_cli.interfaces import Frame, FrameSink, Speech, VideoInfo
 from lipsync_cli.speech.pauses import HushedSpeech
 
 STILL_RATE = Fraction(25)
@@ -68,6 +68,7 @@ def dub(
     n_kept = 0 if work is None else work.n_kept
     for item in _kept(parts, watched, plan[:n_kept], settings):
         tally.add(item)
+    parts.drawing()  # what is wrong with it is told before the output is opened
     with open_sink(rate) as sink, ExitStack() as stack:
         frames = stages.fit(parts.stream, plan, first=n_kept)
         for item in _second_pass(frames, parts, watched, settings, stack):
@@ -180,8 +181,8 @@ def _second_pass(
     """All stages, joined: one speaker after the other; decoding runs in a thread that ends with the stack."""
 
     def all_speak(frames: Iterator[DubFrame]) -> Iterator[DubFrame]:
-        for speaker, seen in zip(parts.speakers, watched, strict=True):
-            frames = _one_speaks(frames, parts, (speaker, seen), settings, stack)
+        for who in zip(parts.speakers, parts.drawing().speeches, watched, strict=True):
+            frames = _one_speaks(frames, parts, who, settings, stack)
         return frames
 
     return stages.beside(frames, all_speak) if settings.side_by_side else all_speak(frames)
@@ -190,22 +191,24 @@ def _second_pass(
 def _one_speaks(
     frames: Iterator[DubFrame],
     parts: DubParts,
-    who: tuple[Speaker, Watched],
+    who: tuple[Speaker, Speech, Watched],
     settings: DubSettings,
     stack: ExitStack,
 ) -> Iterator[DubFrame]:
     """The stages of one speaker; what comes before them, and drawing, each run in a thread of their own."""
-    speaker, watched = who
+    speaker, speech, watched = who
+    drawing = parts.drawing()
     batch = frames_in_batch(parts.stream.info, settings)
     track, references = watched.track, watched.references
-    frames = stages.crop(frames, track, watched.shots, references, _shown(parts, who, settings))
+    shown = _shown(parts, (speaker, watched), settings)
+    frames = stages.crop(frames, track, watched.shots, references, shown)
     frames = stack.enter_context(closing(stages.ahead(frames)))
-    speech = HushedSpeech(speaker.speech, speaker.pauses)
-    frames = stages.speak(frames, parts.talking_face, speech, references, batch=batch)
-    if parts.restorer is not None:
+    hushed = HushedSpeech(speech, speaker.pauses)
+    frames = stages.speak(frames, drawing.talking_face, hushed, references, batch=batch)
+    if drawing.restorer is not None:
         frames = restoration.restore(
             frames,
-            parts.restorer,
+            drawing.restorer,
             track,
             strength=settings.restore_strength,
             memory=settings.restore_memory,

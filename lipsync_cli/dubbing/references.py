@@ -199,15 +199,13 @@ def choose(
 
 def references_of(
     shot: FaceTrack, candidates: Sequence[Candidate], silent_lip: FaceGenerator, speech: Speech
-) -> References | None:
-    """Choose, crop and silence the references of a shot; None when no frame of it has a face.
+) -> References:
+    """Choose, crop and silence the references of a shot, out of at least one candidate.
 
     A generator with one reference (the paper's) always gets a silenced one; one with two gets the closed
     frame itself where its lips are really closed. One without looks at each frame itself: what is kept for it
     only tells the size of its crops.
     """
-    if not candidates:
-        return None
     seen = shot.present
     usual = float(np.median(shot.yaws[seen]))
     size = crop_size(shot, silent_lip)

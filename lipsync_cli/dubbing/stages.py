@@ -13,7 +13,6 @@ from threading import Event
 from typing import TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from lipsync_cli.dubbing.references import References
@@ -116,6 +115,8 @@ def _draw(
     items: Sequence[DubFrame], generator: FaceGenerator, speech: Speech, references: References
 ) -> Image:
     """Faces of frames of one shot, uint8 [B, size, size, 3]."""
+    import torch  # not at the top: the first pass needs only `ahead`, and may run while torch is being loaded
+
     heard = speech.around([item.frame.time for item in items])
     crops = to_network(np.stack([item.crop for item in items if item.crop is not None]))
     pose = mask_lower_half(crops)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice, takewhile
@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from lipsync_cli.dubbing import stages
 from lipsync_cli.dubbing.job import Progress
-from lipsync_cli.dubbing.parts import DubParts
+from lipsync_cli.dubbing.parts import Drawing, DubParts
 from lipsync_cli.dubbing.references import CandidateKeeper, References, references_of
 from lipsync_cli.errors import MediaError
+from lipsync_cli.faces.shots import ShotDetector
 from lipsync_cli.faces.track import FaceTrack, FaceTracker, Observation, build_track, join_tracks
-from lipsync_cli.interfaces import FaceGenerator, Frame, FrameStream, Landmarks, Speech
+from lipsync_cli.interfaces import Frame, FrameStream, Landmarks
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,14 @@ def watch(parts: DubParts, progress: Progress, seconds: float) -> tuple[Watched,
     followed = [
         (
             FaceTracker(parts.detector, parts.finder, speaker.choice),
-            _Shots(parts.silent_lip, speaker.speech),
+            _Shots(parts.drawing, number),
         )
-        for speaker in parts.speakers
+        for number, speaker in enumerate(parts.speakers)
     ]
-    with closing(stages.ahead(_first_seconds(parts.stream, seconds))) as frames:
-        for frame in frames:
+    with closing(stages.ahead(_with_cuts(_first_seconds(parts.stream, seconds)))) as frames:
+        for frame, starts_shot in frames:
             for tracker, shots in followed:
-                shots.see(frame, *tracker.observe(frame.picture))
+                shots.see(frame, *tracker.observe(frame.picture, starts_shot))
             progress("watch", frame.index + 1, max(expected, frame.index + 1))
     for _, shots in followed:
         shots.end()
@@ -64,11 +65,11 @@ def watch(parts: DubParts, progress: Progress, seconds: float) -> tuple[Watched,
 class _Shots:
     """Collects what pass 1 sees; of a shot that has ended only its track and references are kept."""
 
-    def __init__(self, silent_lip: FaceGenerator, speech: Speech) -> None:
+    def __init__(self, drawing: Callable[[], Drawing], speaker: int) -> None:
         self.tracks: list[FaceTrack] = []
         self.references: dict[int, References] = {}
-        self._silent_lip = silent_lip
-        self._speech = speech
+        self._drawing = drawing
+        self._speaker = speaker
         self._times: list[float] = []
         self._faces: list[Observation | None] = []
         self._keeper = CandidateKeeper()
@@ -89,9 +90,12 @@ class _Shots:
             return
         starts = [index == 0 for index in range(len(self._times))]
         track = build_track(self._times, starts, self._faces)
-        found = references_of(track, self._keeper.take(), self._silent_lip, self._speech)
-        if found is not None:
-            self.references[len(self.tracks)] = found
+        candidates = self._keeper.take()
+        if candidates:
+            drawing = self._drawing()
+            self.references[len(self.tracks)] = references_of(
+                track, candidates, drawing.silent_lip, drawing.speeches[self._speaker]
+            )
         self.tracks.append(track)
         self._times, self._faces = [], []
 
@@ -100,3 +104,9 @@ def _first_seconds(stream: FrameStream, seconds: float) -> Iterator[Frame]:
     """The frames to watch, at least one."""
     frames = iter(stream)
     return chain(islice(frames, 1), takewhile(lambda frame: frame.time < seconds, frames))
+
+
+def _with_cuts(frames: Iterator[Frame]) -> Iterator[tuple[Frame, bool]]:
+    """Each frame, and whether it begins a shot: told by the thread that reads, which has the time."""
+    shots = ShotDetector()
+    return ((frame, shots.starts_shot(frame.picture)) for frame in frames)

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -178,7 +179,8 @@ def stages_alone(clip: Path, speech: Path, repeat: int) -> dict[str, float]:
     video, settings = VideoReader(clip), DubSettings()
     job = DubJob(clip, speech, clip.with_name("alone.mp4"), settings)
     networks = load_networks(settings)
-    parts = assembly._make_parts(video, job, networks, [])
+    parts = assembly._make_parts(video, job, networks, [], ExitStack())
+    drawing = parts.drawing()
     frames = list(itertools.islice(iter(video), IN_MEMORY))
 
     def timed(work: Callable[[], Result]) -> tuple[float, Result]:
@@ -187,7 +189,7 @@ def stages_alone(clip: Path, speech: Path, repeat: int) -> dict[str, float]:
 
     decode, _ = timed(lambda: sum(1 for _ in itertools.islice(iter(video), IN_MEMORY)))
     memory = InMemory(video.info, frames)
-    held = assembly._make_parts(memory, job, networks, [])
+    held = replace(parts, stream=memory)
     look, watched = timed(lambda: watch(held, pipeline._nobody, IN_MEMORY / RATE))
     seen, who = watched[0], (parts.speakers[0], watched[0])
     shown = pipeline._shown(parts, who, settings)
@@ -199,7 +201,9 @@ def stages_alone(clip: Path, speech: Path, repeat: int) -> dict[str, float]:
         return list(stages.crop(items, seen.track, seen.shots, references, shown))
 
     def speak() -> list[stages.DubFrame]:
-        return list(stages.speak(iter(crops), parts.talking_face, parts.speech, references, batch=batch))
+        return list(
+            stages.speak(iter(crops), drawing.talking_face, *drawing.speeches, references, batch=batch)
+        )
 
     cropped, crops = timed(cut)
     spoken, faces = timed(speak)

@@ -29,7 +29,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lipsync_cli.assembly_networks import make_execution, make_face_finder
+from lipsync_cli.assembly_networks import make_face_finder
 from lipsync_cli.dubbing.references import is_closed
 from lipsync_cli.evaluation.watch import Watched, watch
 from lipsync_cli.interfaces import Frame, Image
@@ -46,7 +46,7 @@ class Measure:
     def __init__(self, folder: Path, model: str | None) -> None:
         self.folder = folder
         self.model = [] if model is None else ["--model", model]
-        self.detector, self.finder = make_face_finder("mediapipe", make_execution("cpu", "fp32"), [])
+        self.detector, self.finder = make_face_finder("mediapipe", "cpu", [])
 
     def dub(self, video: Path, speech: Path, name: str) -> Watched:
         out = self.folder / f"{name}.mp4"

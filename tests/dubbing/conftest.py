@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from lipsync_cli.dubbing.job import DubSettings
-from lipsync_cli.dubbing.pipeline import DubParts, dub
+from lipsync_cli.dubbing.parts import Drawing, DubParts, Speaker
+from lipsync_cli.dubbing.pipeline import dub
 from lipsync_cli.interfaces import Box, Detection, Frame, Image, Landmarks, VideoInfo
 
 WIDTH, HEIGHT = 96, 96
@@ -194,11 +195,15 @@ class World:
     def __init__(self) -> None:
         self.silent_lip = Generator()
         self.talking_face = Generator()
+        self.speeches = [Speech()]
         self.sink = Sink()
         self.told: list[tuple[str, int, int]] = []
 
     def parts(self, stream: Stream, duration: float) -> DubParts:
-        return DubParts(stream, Speech(), duration, Finder(), Finder(), self.silent_lip, self.talking_face)
+        def drawing() -> Drawing:
+            return Drawing(self.silent_lip, self.talking_face, tuple(self.speeches))
+
+        return DubParts(stream, Finder(), Finder(), drawing, (Speaker(duration),))
 
     def dub(self, stream: Stream, duration: float, **settings: object) -> object:
         def open_sink(rate: Fraction) -> Sink:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
-
-from lipsync_cli.dubbing.job import DubSettings
-from lipsync_cli.dubbing.pipeline import dub
 
 
 class Copier:
@@ -28,9 +23,8 @@ class Copier:
 
 def test_the_frame_itself_comes_in_the_place_of_references(world) -> None:
     stream = world.Stream([world.Shown(opening=0.01 * i) for i in range(1, 9)])
-    copier = Copier()
-    parts = replace(world.parts(stream, 0.32), silent_lip=copier, talking_face=copier)
-    counts = dub(parts, lambda rate: world.sink, DubSettings())
+    world.silent_lip = world.talking_face = copier = Copier()
+    counts = world.dub(stream, 0.32)
     assert counts.dubbed == 8
     assert counts.silenced_references == 0
     (references,), (poses,) = copier.references, copier.poses

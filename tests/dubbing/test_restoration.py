@@ -153,7 +153,9 @@ def test_a_dub_restores_before_it_pastes(world) -> None:
     plain = world.dub(stream, 0.24)
     without = [frame.image for frame in world.sink.frames]
     world.sink.frames = []
-    parts = replace(world.parts(stream, 0.24), restorer=restorer)
+    parts = world.parts(stream, 0.24)
+    drawing = parts.drawing()
+    parts = replace(parts, drawing=lambda: replace(drawing, restorer=restorer))
     dub(parts, lambda rate: world.sink, DubSettings(restore="vqfr", restore_memory=0))
     assert len(restorer.seen) == plain.dubbed == 6
     brighter = world.sink.frames[3].image.astype(int) - without[3]

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from lipsync_cli.dubbing.job import DubSettings
-from lipsync_cli.dubbing.parts import DubParts, Speaker
+from lipsync_cli.dubbing.parts import Speaker
 from lipsync_cli.dubbing.pipeline import dub
 from lipsync_cli.errors import FaceError
 from lipsync_cli.faces.choice import ByPlace
@@ -28,9 +30,9 @@ class Later:
 
 def test_each_speaker_says_a_speech_of_their_own_and_the_longest_counts(world) -> None:
     stream = world.Stream(talking(world, 40))
-    other = Speaker(speech=Later(world.Speech()), duration=1.6, name="right")
+    world.speeches.append(Later(world.Speech()))
     parts = world.parts(stream, 0.8)
-    parts = DubParts(**{**{f: getattr(parts, f) for f in parts.__dataclass_fields__}, "others": (other,)})
+    parts = replace(parts, speakers=(*parts.speakers, Speaker(1.6, name="right")))
     counts = dub(parts, lambda rate: world.sink, DubSettings(batch=10))
     assert counts.frames == 40
     assert sorted(world.talking_face.heard) == pytest.approx(
@@ -79,7 +81,6 @@ def test_the_rest_of_a_longer_video_stays_as_filmed(world) -> None:
 
 def test_a_face_asked_for_by_number_that_is_not_there(world) -> None:
     parts = world.parts(world.Stream(talking(world, 10)), 0.4)
-    fields = {f: getattr(parts, f) for f in parts.__dataclass_fields__}
-    parts = DubParts(**{**fields, "choice": ByPlace(3), "name": "3"})
+    parts = replace(parts, speakers=(replace(parts.speakers[0], choice=ByPlace(3), name="3"),))
     with pytest.raises(FaceError, match=r"fake\.mp4: no face '3' in any of the 10 frames"):
         dub(parts, lambda rate: world.sink, DubSettings())
