@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,13 +15,13 @@ from lipsync_cli.faces.detector import FullRangeDetector
 from lipsync_cli.faces.landmarks import MeshLandmarks
 from lipsync_cli.faces.paste import paste_into
 from lipsync_cli.faces.track import FaceTrack, FaceTracker, Observation, build_track
-from lipsync_cli.interfaces import Box, Frame
+from lipsync_cli.interfaces import Box, Frame, Image
 from lipsync_cli.media.camera import CameraMove
 from lipsync_cli.media.picture import PictureDecoder
 from lipsync_cli.media.reader import VideoReader
 from lipsync_cli.media.stored import FilmedPicture
 from lipsync_cli.media.writer import VideoWriter
-from lipsync_cli.pictures import whole
+from lipsync_cli.pictures import around, whole
 
 N = 6
 SIZE = 640, 360
@@ -85,7 +86,47 @@ def test_only_the_first_picture_is_converted_whole(
     assert len(converted) == 1
 
 
-@pytest.mark.parametrize("box", [Box(300, 100, 400, 220, 0.1), Box(-30, 200, 120, 390, -0.2)])
+def test_around_its_face_each_picture_is_converted_once(
+    film: VideoReader, weights_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Landmarks and the look of the mouth ask for much the same; thumbnails for cuts are one more each."""
+    converted = []
+    decode_part = PictureDecoder.decode_part
+
+    def counted(self: PictureDecoder, *arguments: Any, **keywords: Any) -> Image:
+        converted.append(keywords)
+        return decode_part(self, *arguments, **keywords)
+
+    monkeypatch.setattr(PictureDecoder, "decode_part", counted)
+    tracked(iter(film), weights_folder)
+    assert converted.count({"full_chroma": True}) == N
+    assert converted.count({}) == N - 1
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.4, 0.8, -2.3])
+def test_what_lies_around_a_box_holds_all_that_landmarks_are_found_in(
+    film: VideoReader, weights_folder: Path, angle: float
+) -> None:
+    frame, box = next(iter(film)), Box(230, 70, 330, 190, angle)
+    finder = MeshLandmarks(weights_folder / "face_landmark.tflite")
+    image, (x, y) = around(frame.picture, box, finder.reach)
+    assert max(image.shape) < 400
+    found = finder.find(image, box.moved(-x, -y))
+    expected = finder.find(frame.image, box)
+    assert found is not None
+    assert expected is not None
+    np.testing.assert_allclose(found.moved(x, y).points, expected.points, atol=0.15)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        Box(300, 100, 400, 220, 0.1),
+        Box(-30, 200, 120, 390, -0.2),
+        Box(250, 90, 370, 210, 0.8),
+        Box(250, 40, 310, 210, -2.3),
+    ],
+)
 def test_crop_and_paste_are_the_same(film: VideoReader, box: Box) -> None:
     frame = next(iter(film))
     picture = frame.picture
