@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from lipsync_cli import __version__
 from lipsync_cli.dubbing.job import DubJob, DubReport, DubSettings, NetworkUsed
 from lipsync_cli.errors import MediaError
+from lipsync_cli.processor import cores
 from lipsync_cli.settings import to_mapping
 
 if TYPE_CHECKING:
@@ -82,13 +83,8 @@ def _software() -> dict[str, object]:
     return {
         "version of lipsync": __version__,
         "versions of packages": [version("torch"), av.__version__, cv2.__version__],
-        "number of threads": [*map(os.environ.get, _THREADS), os.cpu_count(), _cores()],
+        "number of threads": [*map(os.environ.get, _THREADS), os.cpu_count(), cores()],
     }
-
-
-def _cores() -> int | None:
-    """Those that this process may use; None where the system does not tell."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
 def chunked(stream: FrameStream, job: DubJob, rate: Fraction, work: WorkFolder) -> FrameSink:

@@ -1,9 +1,8 @@
-"""Where networks run and in which precision; the only place that asks what the machine has."""
+"""Where networks run and in which precision; asks what the machine has (`processor`: what needs no torch)."""
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -14,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from lipsync_cli.errors import SettingsError
+from lipsync_cli.processor import cores
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-_AVX512F = 13  # OpenCV's number for it (CV_CPU_AVX_512F)
 _LOG = logging.getLogger(__name__)
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -97,13 +96,6 @@ def _has_bfloat16_flag(cpuinfo: Path) -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def has_avx512() -> bool:
-    """Whether the processor computes with AVX-512 (then it also does with AVX2)."""
-    import cv2
-
-    return bool(cv2.checkHardwareSupport(_AVX512F))
-
-
 @contextmanager
 def beside_other_work() -> Iterator[None]:
     """Networks leave one core to what runs beside them: decoding, pasting, encoding.
@@ -112,18 +104,11 @@ def beside_other_work() -> Iterator[None]:
     this thread, and by those that it starts.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(min(before, max(1, _cores() - 1)))
+    torch.set_num_threads(min(before, max(1, cores() - 1)))
     try:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "lipsync_cli"
 
-BASE = {"interfaces", "pictures", "regions", "errors", "device", "settings"}
+BASE = {"interfaces", "pictures", "regions", "errors", "device", "processor", "settings"}
 NETWORKS_AND_MEDIA = {"models", "faces", "speech", "media"}
 MATERIAL = {"data", "losses", "metrics", "registry"}
 JOBS = {"dubbing", "training", "evaluation"}
@@ -26,7 +26,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "interfaces": {"errors"},
     "pictures": {"errors", "interfaces"},
     "regions": {"errors"},
-    "device": {"errors"},
+    "device": {"errors", "processor"},
+    "processor": set(),
     "settings": {"errors"},
     "memory": set(),
     "media": BASE,

@@ -170,7 +170,7 @@ def test_networks_leave_a_core_to_other_work(
 
     seen: list[int] = []
     usual = torch.get_num_threads()
-    monkeypatch.setattr(device, "_cores", lambda: cores)
+    monkeypatch.setattr(device, "cores", lambda: cores)
     torch.set_num_threads(before)
     try:
         with pytest.raises(KeyError):

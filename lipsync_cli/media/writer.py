@@ -17,12 +17,12 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
-from lipsync_cli.device import has_avx512
 from lipsync_cli.errors import MediaError, SettingsError
 from lipsync_cli.interfaces import Colours, Frame
 from lipsync_cli.media.mix import Sound
 from lipsync_cli.media.muxer import FORMATS, Muxer, named_errors
 from lipsync_cli.media.picture import PictureEncoder
+from lipsync_cli.processor import has_avx512
 
 SUFFIXES = tuple(FORMATS)
 """What an output may be called."""
