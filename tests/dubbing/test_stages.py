@@ -31,9 +31,10 @@ def test_even_the_shortest_speech_gets_a_frame() -> None:
 
 def test_looped_times_go_on_one_step_after_the_last_frame_and_the_first_frame_is_shown_at_once() -> None:
     plan = list(schedule(np.array([1.0, 1.2, 1.3]), duration=2.1, step=0.1, longer="loop"))
-    assert [source for source, _ in plan] == [0, 1, 2, 0, 1, 2, 0, 1]
+    assert [source for source, _ in plan] == [0] * 12 + [1, 2, 0, 1, 2, 0, 1]
     times = [time for _, time in plan]
-    np.testing.assert_allclose(times, [0.0, 1.2, 1.3, 1.4, 1.6, 1.7, 1.8, 2.0])
+    standing = [turn * 0.1 for turn in range(12)]
+    np.testing.assert_allclose(times, [*standing, 1.2, 1.3, 1.4, 1.6, 1.7, 1.8, 2.0], atol=1e-9)
 
 
 def test_fit_reads_a_stream_once_however_often_its_last_frame_is_held(world) -> None:
