@@ -7,16 +7,16 @@ import sys
 
 _MIB = 1024 * 1024
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # numbers of glibc's malloc.h
-_SETTINGS = ((_MMAP_THRESHOLD, 32 * _MIB), (_TRIM_THRESHOLD, 128 * _MIB), (_ARENA_MAX, 2))
+_SETTINGS = ((_MMAP_THRESHOLD, 32 * _MIB), (_TRIM_THRESHOLD, 128 * _MIB), (_ARENA_MAX, 1))
 
 
 def keep_freed_memory() -> bool:
     """Let this process keep what it frees for what it needs next, as pictures of one size come and go.
 
     glibc gives blocks of some MB back to the system at once and gets them again for the next frame, and the
-    system clears them page by page: a fifth of the time of a dub at 1080p. Afterwards at most 128 MiB of
-    freed memory stay in each of two pools (more pools would each keep their own). For programs, once at
-    their start; a library leaves the process as it is.
+    system clears them page by page: a fifth of the time of a dub at 1080p. Afterwards up to 128 MiB of
+    freed memory stay, in one pool: others would be given back in blocks of 64 MiB whatever is set. For
+    programs, once at their start; a library leaves the process as it is.
 
     Returns:
         Whether it was done: False where the C library is not glibc, which this is for.

@@ -50,8 +50,14 @@ IN_MEMORY = 60
 ENCODED = 25
 """Frames that were handed to the encoder when its first one is certainly encoded."""
 PROGRAM = f"""
-import sys, time
+import resource, sys, time
 from pathlib import Path
+def peak():
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    # ru_maxrss begins with that of the process that started this one
+    return next(int(line.split()[1]) / 1e3 for line in status.open() if line.startswith("VmHWM"))
 begin = time.perf_counter()
 from lipsync_cli import assembly
 from lipsync_cli.dubbing.job import DubJob, DubSettings
@@ -67,7 +73,7 @@ def tell(stage, done, total):
 settings = DubSettings(model=sys.argv[4])
 assembly.dub(DubJob(*map(Path, sys.argv[1:4]), settings, cache=False), tell)
 watched = times["watch", "last"] - times["watch", "first"]
-print(times["dub", "encoded"] - watched)
+print(times["dub", "encoded"] - watched, peak())
 """
 Result = TypeVar("Result")
 
@@ -247,8 +253,8 @@ def dub(clip: Path, speech: Path, folder: Path, model: str | Path = "default") -
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"the dub failed with {process.returncode}")
-    scale = 1e6 if sys.platform == "darwin" else 1e3
-    return Together(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / scale, float(told))
+    first_frame, peak_mb = map(float, told.split())
+    return Together(wall, usage.ru_utime + usage.ru_stime, peak_mb, first_frame)
 
 
 if __name__ == "__main__":
