@@ -23,6 +23,7 @@ from lipsync_cli.media.probe import (
     open_media,
     packets,
     probe_audio,
+    refuse_encrypted,
     stream_start,
     time_zero,
 )
@@ -213,6 +214,7 @@ def _arrays(frames: Iterable[AudioFrame | None]) -> Iterator[Samples]:
 def _decode(container: InputContainer, stream: AudioStream, path: Path) -> Iterator[AudioFrame]:
     n_decoded = failures = 0
     for packet in packets(container, stream):
+        refuse_encrypted(packet, path)
         try:
             frames = packet.decode()
         except av.error.FFmpegError:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import av
 from av.audio.stream import AudioStream
@@ -208,6 +208,7 @@ def first_frame(container: InputContainer, stream: VideoStream, path: Path) -> V
     """The first picture that can be decoded; MediaError when there is none."""
     failures = 0
     for packet in container.demux(stream):
+        refuse_encrypted(packet, path)
         try:
             frames = packet.decode()
         except av.error.FFmpegError:
@@ -223,6 +224,12 @@ def first_frame(container: InputContainer, stream: VideoStream, path: Path) -> V
             "animated PNG first"
         )
     raise MediaError(f"{path}: {UNDECODABLE}")
+
+
+def refuse_encrypted(packet: Packet[Any], path: Path) -> None:
+    """MediaError for a packet of a copy-protected file: its noise now and then decodes to a picture."""
+    if packet.has_sidedata("encryption_info"):
+        raise MediaError(f"{path}: is encrypted (copy protection); give a file without it")
 
 
 def _is_animated_webp(path: Path) -> bool:

@@ -124,6 +124,18 @@ def test_a_video_without_one_frame_is_refused(studio: Any, read: Callable[[Path]
         read(path)
 
 
+@pytest.mark.parametrize("read", [probe_video, VideoReader, load_waveform])
+def test_a_file_with_copy_protection_is_refused_by_name(
+    studio: Any, make_noise: Callable[..., Any], read: Callable[[Path], Any]
+) -> None:
+    """Its noise decodes to a picture now and then."""
+    key = "00112233445566778899aabbccddeeff"
+    protection = {"encryption_scheme": "cenc-aes-ctr", "encryption_key": key, "encryption_kid": key}
+    locked = studio.clip("locked.mp4", sound=make_noise(1.0), container_options=protection)
+    with pytest.raises(MediaError, match=r"locked\.mp4: is encrypted"):
+        read(locked)
+
+
 @pytest.mark.parametrize("name", ["with space.mp4", "größe ✓.mp4", "-dash.mp4", "12:30.mp4", "50%d.mp4"])
 def test_any_name_of_a_file_is_read(
     studio: Any, name: str, monkeypatch: pytest.MonkeyPatch, make_noise: Callable[..., Any]
