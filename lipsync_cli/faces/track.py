@@ -289,9 +289,12 @@ def smooth(values: NDArray[np.float64], width: int = SMOOTHING) -> NDArray[np.fl
     return averaged
 
 
-def _smooth_points(points: NDArray[np.float32]) -> NDArray[np.float64]:
-    """[N, P, 2] -> the same shape."""
-    return smooth(points.reshape(len(points), -1).astype(np.float64)).reshape(points.shape)
+def _smooth_points(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[N, P, 2] -> the same shape. A point at a time: of a long shot all at once would be many copies."""
+    smoothed = np.empty_like(points)
+    for place in range(points.shape[1]):
+        smoothed[:, place] = smooth(points[:, place].astype(np.float64))
+    return smoothed
 
 
 def _as_corners(numbers: NDArray[np.float64]) -> NDArray[np.float32]:

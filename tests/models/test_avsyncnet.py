@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import tomllib
 from pathlib import Path
 
@@ -55,8 +56,9 @@ def test_paper_parameters_are_those_of_resnet50_and_resnetse34(paper):
     assert millions(paper.audio_encoder) == pytest.approx(7.37, abs=0.05)  # of the public network's keys
 
 
-def test_small_has_about_four_million_parameters(small):
-    assert 3.5 < millions(small) < 4.5
+def test_small_has_the_parameters_that_its_settings_file_states(small):
+    assert millions(small) == pytest.approx(3.26, abs=0.005)
+    assert "3.26 M parameters" in (CONFIGS / "small" / "avsyncnet.toml").read_text()
 
 
 def test_paper_embeds_112x224_lips_and_mels_in_512_numbers(paper):
@@ -82,7 +84,9 @@ def test_forward_is_the_cosine_of_both_embeddings(small):
 def test_rectified_embeddings_are_not_negative_and_others_may_be(paper, small):
     with torch.inference_mode():
         assert paper.embed_speech(mels(2)).min() >= 0
-        assert small.embed_speech(mels(2)).min() < 0
+        assert small.embed_speech(mels(2)).min() >= 0
+        free = AVSyncNet(dataclasses.replace(small.settings, rectified=False)).eval()
+        assert free.embed_speech(mels(2)).min() < 0
 
 
 def test_lips_of_another_size_are_resized_with_gradients(small):
