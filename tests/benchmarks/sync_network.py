@@ -47,20 +47,19 @@ def main() -> None:
     for clip in clips:
         lips = lips_of(clip)
         own = offset(clip, network, lips, range(len(lips)))
-        starts = range(0, len(lips) - length + 1)
-        hits = {
-            start: abs(offset(clip, network, lips, range(start, start + length)) - own) <= 1
-            for start in starts
-            if start % 50 == 0 or start % 10 == 0
-        }
-        apart += [hit for start, hit in hits.items() if start % 50 == 0]
-        close += [hit for start, hit in hits.items() if start % 10 == 0]
+        near = [
+            abs(offset(clip, network, lips, range(start, start + length)) - own) <= 1
+            for start in range(0, len(lips) - length + 1, 10)
+        ]
+        far = near[::5]
+        apart += far
+        close += near
         right = list(window_choices(clip, network, lips, own))
         windows += right
         offsets.append(own)
         shares = (
-            f"{sum(hits[start] for start in starts[::50])}/{len(starts[::50])}",
-            f"{np.mean(list(hits.values())):.2f}" if hits else "-",
+            f"{sum(far)}/{len(far)}",
+            f"{np.mean(near):.2f}" if near else "-",
             f"{np.mean(right):.3f}",
         )
         print(f"| {clip.name} | {own:+d} | {' | '.join(shares)} |", flush=True)
