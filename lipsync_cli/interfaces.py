@@ -58,10 +58,7 @@ class Change:
 
 
 class StoredPicture(Protocol):
-    """A picture as its file holds it, turned upright: 4:2:0, limited range, of even size.
-
-    Only what is looked at of it becomes RGB.
-    """
+    """A picture as its file holds it, upright: 4:2:0, limited range, of even size; seen, it is RGB."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -84,8 +81,12 @@ class StoredPicture(Protocol):
     def part(self, area: Area) -> Image:
         """An area inside of `image`, without making the rest; not to be written to."""
 
+    def reduced(self, area: Area, step: int) -> tuple[Image, Area]:
+        """About the means of step (a power of two) x step pixels, and of which area: one that holds the asked
+        one, but for up to `step` pixels at the picture's edge. Not to be written to."""
+
     def every(self, step: int) -> Image:
-        """About what `image[::step, ::step]` is: colours are not interpolated, changes are left out."""
+        """About `image[::step, ::step]`: colours are not interpolated, changes are left out."""
 
     def with_part(self, area: Area, part: Image) -> Self:
         """A picture in which an area shows something else; this one stays as it is."""
@@ -131,8 +132,8 @@ class VideoInfo:
 
     path: Path
     width: int
-    """Pixels, after rotation."""
     height: int
+    """Pixels, after rotation."""
     rate: Fraction
     """Average frames a second."""
     duration: float
@@ -232,11 +233,7 @@ class Landmarks:
     scheme: str
     """Which point is which: `mesh468` (MediaPipe face mesh) or `ibug68` (FAN)."""
     score: float
-    """How sure the network is that this is a face, [0, 1]."""
-
-    def moved(self, x: float, y: float) -> Landmarks:
-        """The same points elsewhere: so many pixels to the right and down."""
-        return Landmarks(self.points + np.array([x, y], np.float32), self.scheme, self.score)
+    """That this is a face, [0, 1]."""
 
 
 class FaceDetector(Protocol):
@@ -248,9 +245,10 @@ class FaceDetector(Protocol):
 class LandmarkFinder(Protocol):
     """Finds the points of the one face in or near a box (as from a detector, or from the frame before)."""
 
-    @property
-    def reach(self) -> float:
-        """How far from the box's centre to each of its sides it looks at most, in longer sides of the box."""
+    reach: float
+    """From the box's centre to the sides of what it looks at, at most, in longer sides of the box."""
+    pixels: int
+    """Of a side of what it looks at: a finer picture tells it no more."""
 
     def find(self, image: Image, box: Box) -> Landmarks | None: ...
 

@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "processor": set(),
     "settings": {"errors"},
     "memory": set(),
+    "interpreter": set(),
     "media": BASE,
     "speech": BASE,
     "faces": BASE,
@@ -54,7 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "assembly_judging": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS | {"assembly_networks"},
     "assembly_training": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS | {"assembly_judging"},
     "cli": {"assembly", "assembly_evaluation", "assembly_networks", "assembly_preparation"}
-    | {"assembly_training", "registry", "errors", "settings", "memory"}
+    | {"assembly_training", "registry", "errors", "settings", "memory", "interpreter"}
     | JOBS,
 }
 """Part of the package -> the other parts that it may import, at the top of a file or inside a function."""

@@ -11,6 +11,7 @@ import typer
 import lipsync_cli
 from lipsync_cli.cli import console, curves, data, demo, dub, evaluate, prepare, train, weights
 from lipsync_cli.errors import LipsyncError
+from lipsync_cli.interpreter import suit_a_program
 from lipsync_cli.memory import keep_freed_memory
 
 _COMMANDS = (dub, demo, evaluate, prepare, data, train, curves, weights)
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     traceback.
     """
     keep_freed_memory()
+    suit_a_program()
     try:
         build_app()(arguments, prog_name="lipsync")
     except LipsyncError as error:

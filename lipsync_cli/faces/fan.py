@@ -39,6 +39,7 @@ class FanFaces:
     """
 
     reach = 1.5  # the upright box of a turned face, and 1.03 of its side
+    pixels = 768  # 256 of a box
 
     def __init__(self, device: str = "cpu") -> None:
         try:

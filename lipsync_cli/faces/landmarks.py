@@ -128,6 +128,7 @@ class MeshLandmarks:
     """`LandmarkFinder` on `face_landmark.tflite` (MediaPipe face mesh, 468 points, Apache-2.0)."""
 
     reach = _MARGIN / 2
+    pixels = _INPUT
 
     def __init__(self, weights: Path) -> None:
         self._network = read_tflite(weights)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lipsync_cli.faces.align import anchors, to_template
 from lipsync_cli.faces.landmarks import extent
 from lipsync_cli.interfaces import Landmarks, Picture
-from lipsync_cli.pictures import around
+from lipsync_cli.pictures import surroundings
 
 Floats = NDArray[np.float32]
 
@@ -36,6 +36,7 @@ _FEWEST = 25  # frames that tell what is usual
 _TURN = 12.0  # degrees; in heads turned further from the usual other parts of the face are seen
 _SMOOTHING = 5  # frames
 _REACH = 0.65  # from the middle of a face, in its longer sides: holds all cells that are read, also aslant
+_PIXELS = 166  # that this part of the picture has at least: as fine as the mesh's, so that one serves both
 
 
 def mouth_look(picture: Picture, landmarks: Landmarks) -> Floats:
@@ -43,13 +44,13 @@ def mouth_look(picture: Picture, landmarks: Landmarks) -> Floats:
 
     The face is aligned by eyes and nose alone, because the points of a hidden mouth are guesses.
     """
-    image, (x, y) = around(picture, extent(landmarks), _REACH)
-    matrix = to_template(anchors(landmarks.moved(-x, -y))[:3], _UPPER_FACE)
+    near = surroundings(picture, extent(landmarks), _REACH, _PIXELS)
+    matrix = to_template(near.points(anchors(landmarks)[:3]), _UPPER_FACE)
     # Pixel centres lie on whole numbers, so scaling is about the corner of the corner pixel.
     matrix[:, 2] = (matrix[:, 2] + 0.5) * _SAMPLES - 0.5
     matrix[:, :2] *= _SAMPLES
     size = (_SIZE * _SAMPLES, _SIZE * _SAMPLES)
-    seen = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    seen = cv2.warpAffine(near.image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     cells = cv2.resize(seen, (_SIZE, _SIZE), interpolation=cv2.INTER_AREA).astype(np.float32)
     light = cells[_LIT].mean(axis=(0, 1)) + 5
     look = np.log((cells[_LOWER] + _DARK) / (light + _DARK))

@@ -20,7 +20,7 @@ from lipsync_cli.faces.landmarks import SCHEMES, extent, levelled, opening, outl
 from lipsync_cli.faces.occlusion import mouth_look, strangeness
 from lipsync_cli.faces.shots import ShotDetector
 from lipsync_cli.interfaces import Box, FaceDetector, Frame, Image, LandmarkFinder, Landmarks, Picture
-from lipsync_cli.pictures import around, whole
+from lipsync_cli.pictures import surroundings, whole
 
 SMOOTHING = 7
 """Frames over which boxes are averaged (field notes, section 5)."""
@@ -102,9 +102,9 @@ class FaceTracker:
         if self._last is None:
             return None
         box = extent(self._last)
-        image, (x, y) = around(picture, box, self.finder.reach)
-        found = self.finder.find(image, box.moved(-x, -y))
-        return None if found is None else _if_certain(found.moved(x, y))
+        near = surroundings(picture, box, self.finder.reach, self.finder.pixels)
+        found = self.finder.find(near.image, near.box(box))
+        return None if found is None else _if_certain(near.in_picture(found))
 
     def _find_anew(self, image: Image) -> Landmarks | None:
         by_size = sorted(self.detector.detect(image), key=lambda found: -found.box.width * found.box.height)

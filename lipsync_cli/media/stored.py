@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lipsync_cli.interfaces import Area, Change, Colours, Image, Picture, Plane
 from lipsync_cli.media.colours import MATRICES, is_transparent, kept_colours, matrix_and_range
 from lipsync_cli.media.picture import PIXEL_FORMATS, REACH, SHOWING, PictureDecoder, planes_of
+from lipsync_cli.pictures import averaged
 
 Value = TypeVar("Value", bound=np.generic)
 
@@ -57,6 +58,7 @@ class FilmedPicture:
         self._as_stored = _is_shown_as_stored(frame, decoder, colours)
         self._latest: tuple[Area, Image] | None = None
         """The last area that was asked for, with surroundings: crop and paste ask for much the same."""
+        self._latest_reduced: tuple[Area, int, Image] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -103,6 +105,27 @@ class FilmedPicture:
             ]
             self._latest = near, self._changed(near, self._decoder.decode_part(self._frame, parts))
         return _cut(self._latest[1], self._latest[0], area)
+
+    def reduced(self, area: Area, step: int) -> tuple[Image, Area]:
+        """About the means of step x step pixels of an area, and which one it is: see `StoredPicture`.
+
+        Colours are taken to lie in the middle of the 2 x 2 pixels that share them.
+        """
+        latest = self._latest_reduced
+        if latest is not None and latest[1] == step and _common(latest[0], area) == area:
+            return latest[2], latest[0]
+        near = self._even(area, 0, _SIZES * step)
+        near = near._replace(width=near.width // step * step, height=near.height // step * step)
+        if not self._as_stored or self.changes or min(near.width, near.height) == 0:
+            return averaged(self.part(area), step), area
+        luma, blue, red = (
+            _cut(plane, self._everything, near, scale)
+            for plane, scale in zip(planes_of(self._frame), (1, 2, 2), strict=True)
+        )
+        planes = [averaged(luma, step), *(averaged(plane, step // 2) for plane in (blue, red))]
+        image = self._decoder.decode_part(self._frame, planes, full_chroma=True)
+        self._latest_reduced = near, step, image
+        return image, near
 
     def every(self, step: int) -> Image:
         """Each `step`-th pixel of each `step`-th row, in the colour of its 2 x 2 pixels."""

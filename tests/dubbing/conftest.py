@@ -61,6 +61,7 @@ class Finder:
     """Detector and landmark finder of drawn pictures (scheme ibug68)."""
 
     reach = 1.0
+    pixels = 10_000
 
     def detect(self, image: Image) -> list[Detection]:
         seen = read(image)

@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -21,7 +22,7 @@ from lipsync_cli.media.picture import PictureDecoder
 from lipsync_cli.media.reader import VideoReader
 from lipsync_cli.media.stored import FilmedPicture
 from lipsync_cli.media.writer import VideoWriter
-from lipsync_cli.pictures import around, whole
+from lipsync_cli.pictures import surroundings, whole
 
 N = 6
 SIZE = 640, 360
@@ -109,13 +110,38 @@ def test_what_lies_around_a_box_holds_all_that_landmarks_are_found_in(
 ) -> None:
     frame, box = next(iter(film)), Box(230, 70, 330, 190, angle)
     finder = MeshLandmarks(weights_folder / "face_landmark.tflite")
-    image, (x, y) = around(frame.picture, box, finder.reach)
-    assert max(image.shape) < 400
-    found = finder.find(image, box.moved(-x, -y))
+    near = surroundings(frame.picture, box, finder.reach, finder.pixels)
+    assert max(near.image.shape) < 400
+    found = finder.find(near.image, near.box(box))
     expected = finder.find(frame.image, box)
     assert found is not None
     assert expected is not None
-    np.testing.assert_allclose(found.moved(x, y).points, expected.points, atol=0.15)
+    np.testing.assert_allclose(near.in_picture(found).points, expected.points, atol=0.15)
+
+
+@pytest.mark.parametrize("enlarged", [2, 4])
+def test_landmarks_of_a_large_face_are_found_in_the_reduced_picture(
+    film: VideoReader, weights_folder: Path, enlarged: int, tmp_path: Path
+) -> None:
+    finder = MeshLandmarks(weights_folder / "face_landmark.tflite")
+    detector = FullRangeDetector(weights_folder / "face_detection_full_range.tflite")
+    small = next(iter(film)).image
+    image = cv2.resize(small, None, fx=2 * enlarged, fy=2 * enlarged, interpolation=cv2.INTER_CUBIC)
+    path = tmp_path / "large.mp4"
+    height, width, _ = image.shape
+    with VideoWriter(path, width=width, height=height, rate=Fraction(25), speech=None) as sink:
+        sink.write(Frame(0, 0.0, image.astype(np.uint8)))
+    picture = next(iter(VideoReader(path))).picture
+    box = detector.detect(whole(picture))[0].box
+    near = surroundings(picture, box, finder.reach, finder.pixels)
+    assert near.step == enlarged
+    found = finder.find(near.image, near.box(box))
+    expected = finder.find(whole(picture), box)
+    assert found is not None
+    assert expected is not None
+    away = np.hypot(*(near.in_picture(found).points - expected.points).T)
+    assert away.mean() < 0.002 * box.width
+    assert away.max() < 0.008 * box.width
 
 
 @pytest.mark.parametrize(

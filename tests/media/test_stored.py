@@ -17,6 +17,7 @@ from lipsync_cli.media.picture import PictureDecoder, PictureEncoder
 from lipsync_cli.media.reader import VideoReader
 from lipsync_cli.media.stored import FilmedPicture
 from lipsync_cli.media.writer import VideoWriter
+from lipsync_cli.pictures import averaged
 
 WIDTH, HEIGHT = 150, 98
 PARTS = [
@@ -110,6 +111,42 @@ def test_sparse_pixels_are_about_those_of_the_whole(make_clip: Callable[..., Pat
     assert sparse.shape == whole.shape
     assert np.abs(sparse.astype(int) - whole).mean() < 4  # of colours that are interpolated in the one only
     assert abs(sparse.mean() - whole.mean()) < 1
+
+
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuv420p10le", "yuv444p"])
+@pytest.mark.parametrize("matrix", ["ITU601", "ITU709"])
+@pytest.mark.parametrize("step", [2, 4])
+@pytest.mark.parametrize("area", PARTS)
+def test_a_reduced_part_is_about_the_means_of_the_whole(
+    make_clip: Callable[..., Path], area: Area, step: int, matrix: str, pixels: str
+) -> None:
+    picture = first(make_clip(matrix=matrix, pixels=pixels))
+    image, shown = picture.reduced(area, step)
+    assert shown.x <= area.x
+    assert shown.y <= area.y
+    assert shown.x + shown.width > area.x + area.width - step
+    assert shown.y + shown.height > area.y + area.height - step
+    whole = picture.image[shown.y : shown.y + shown.height, shown.x : shown.x + shown.width]
+    expected = averaged(whole, step)
+    assert image.shape == expected.shape
+    assert np.abs(image.astype(int) - expected).mean() < 3
+    assert abs(image.mean() - expected.mean()) < 1
+
+
+def test_a_reduced_part_in_one_asked_for_before_is_the_same_memory(make_clip: Callable[..., Path]) -> None:
+    picture = first(make_clip())
+    outer, area = picture.reduced(Area(10, 10, 60, 60), 2)
+    inner, same = picture.reduced(Area(30, 24, 20, 30), 2)
+    assert inner is outer
+    assert same == area
+    assert picture.reduced(Area(30, 24, 20, 30), 4)[0] is not outer
+
+
+def test_changes_show_in_a_reduced_part(make_clip: Callable[..., Path]) -> None:
+    changed = first(make_clip()).with_part(Area(40, 30, 50, 40), np.full((40, 50, 3), 200, np.uint8))
+    image, shown = changed.reduced(Area(44, 34, 40, 32), 4)
+    assert shown == Area(44, 34, 40, 32)
+    assert (image == 200).all()
 
 
 def test_a_changed_part_shows_and_the_picture_before_stays(make_clip: Callable[..., Path]) -> None:
