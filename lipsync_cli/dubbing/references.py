@@ -15,23 +15,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lipsync_cli.dubbing.silencing import Silencer, is_closed
 from lipsync_cli.faces.crop import crop_face
 from lipsync_cli.faces.landmarks import extent
 from lipsync_cli.faces.track import FaceTrack
-from lipsync_cli.interfaces import Area, Box, FaceGenerator, Image, Landmarks, Picture, Speech
+from lipsync_cli.interfaces import Area, Box, FaceGenerator, Image, Landmarks, Picture
 from lipsync_cli.pictures import part_of
-from lipsync_cli.regions import mask_lower_half, to_image, to_network
 
-CLOSED = 0.012
-"""Opening over face height below which lips count as closed."""
-CLOSED_SHARE = 0.2
-"""Lips opened less than this share of the open reference count as closed too."""
 MOST_CLOSED, MOST_OPEN = 1 / 6, 1 / 8
 """Shares of a shot's frames among which the closed and the open reference are chosen."""
 LARGEST_MULTIPLE = 6
 """A generator that scales works at most at this multiple of its own size."""
 
-_SILENCE = -1000.0  # seconds: long before any speech
 _KEPT = 3  # candidates of each kind and each turn of the head
 _TURN = 12.0  # degrees that make another turn of the head
 _MOST_TURNS = 4  # to each side
@@ -197,9 +192,7 @@ def choose(
     )
 
 
-def references_of(
-    shot: FaceTrack, candidates: Sequence[Candidate], silent_lip: FaceGenerator, speech: Speech
-) -> References:
+def references_of(shot: FaceTrack, candidates: Sequence[Candidate], silencer: Silencer) -> References:
     """Choose, crop and silence the references of a shot, out of at least one candidate.
 
     A generator with one reference (the paper's) always gets a silenced one; one with two gets the closed
@@ -208,12 +201,12 @@ def references_of(
     """
     seen = shot.present
     usual = float(np.median(shot.yaws[seen]))
-    size = crop_size(shot, silent_lip)
-    first, silenced = _pictures(shot, choose(shot, candidates), size, silent_lip, speech)
+    size = crop_size(shot, silencer.generator)
+    first, silenced = _pictures(shot, choose(shot, candidates), size, silencer)
     yaws, turned = [usual], []
-    if silent_lip.n_references > 1:
+    if silencer.generator.n_references > 1:
         for part, own in _turns(shot, candidates, usual):
-            pictures, _ = _pictures(shot, choose(shot, own, part), size, silent_lip, speech)
+            pictures, _ = _pictures(shot, choose(shot, own, part), size, silencer)
             yaws.append(float(np.median(shot.yaws[part])))
             turned.append(pictures)
     return References(first, silenced, tuple(yaws), tuple(turned))
@@ -238,11 +231,7 @@ def _span(openings: NDArray[np.float32]) -> float:
 
 
 def _pictures(
-    shot: FaceTrack,
-    chosen: tuple[Candidate, Candidate],
-    size: int,
-    silent_lip: FaceGenerator,
-    speech: Speech,
+    shot: FaceTrack, chosen: tuple[Candidate, Candidate], size: int, silencer: Silencer
 ) -> tuple[Image, bool]:
     """The references' crops, the first silenced where that is needed, and whether it was."""
     closed, opened = chosen
@@ -252,18 +241,13 @@ def _pictures(
         if box is None:
             raise ValueError(f"frame {candidate.index} is a candidate, but the track has no face there")
         crops.append(candidate.crop(box, size))
-    n = silent_lip.n_references
+    n = silencer.generator.n_references
     pictures = np.stack([crops[min(i, 1)] for i in range(max(n, 1))])
     if n == 0 or (n > 1 and is_closed(closed.opening, opened.opening)):
         return pictures, False
     silent = pictures.copy()
-    silent[0] = _silenced(pictures, silent_lip, speech)
+    silent[0] = silencer(pictures)
     return silent, True
-
-
-def is_closed(opening: float, widest: float) -> bool:
-    """Whether lips are closed, by their opening and that of the widest open mouth of the same shot."""
-    return opening < max(CLOSED, CLOSED_SHARE * widest)
 
 
 def crop_size(shot: FaceTrack, generator: FaceGenerator) -> int:
@@ -275,10 +259,3 @@ def crop_size(shot: FaceTrack, generator: FaceGenerator) -> int:
     return generator.image_size * max(
         1, min(LARGEST_MULTIPLE, math.ceil(side / generator.image_size - _SLACK))
     )
-
-
-def _silenced(references: Image, silent_lip: FaceGenerator, speech: Speech) -> Image:
-    """What G_S makes of the first reference: the same face, silent."""
-    pictures = to_network(references)
-    face = silent_lip(speech.around([_SILENCE]), pictures[None], mask_lower_half(pictures[:1]))
-    return to_image(face[0])

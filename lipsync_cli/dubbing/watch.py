@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice, takewhile
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from lipsync_cli.dubbing import stages
 from lipsync_cli.dubbing.job import Progress
-from lipsync_cli.dubbing.parts import Drawing, DubParts
+from lipsync_cli.dubbing.parts import DubParts
 from lipsync_cli.dubbing.references import CandidateKeeper, References, references_of
+from lipsync_cli.dubbing.silencing import Silencer
 from lipsync_cli.errors import MediaError
 from lipsync_cli.faces.shots import ShotDetector
 from lipsync_cli.faces.track import FaceTrack, FaceTracker, Observation, build_track, join_tracks
@@ -46,7 +47,7 @@ def watch(parts: DubParts, progress: Progress, seconds: float) -> tuple[Watched,
     followed = [
         (
             FaceTracker(parts.detector, parts.finder, speaker.choice),
-            _Shots(parts.drawing, number),
+            _Shots(parts, number),
         )
         for number, speaker in enumerate(parts.speakers)
     ]
@@ -65,10 +66,10 @@ def watch(parts: DubParts, progress: Progress, seconds: float) -> tuple[Watched,
 class _Shots:
     """Collects what pass 1 sees; of a shot that has ended only its track and references are kept."""
 
-    def __init__(self, drawing: Callable[[], Drawing], speaker: int) -> None:
+    def __init__(self, parts: DubParts, speaker: int) -> None:
         self.tracks: list[FaceTrack] = []
         self.references: dict[int, References] = {}
-        self._drawing = drawing
+        self._parts = parts
         self._speaker = speaker
         self._times: list[float] = []
         self._faces: list[Observation | None] = []
@@ -92,10 +93,9 @@ class _Shots:
         track = build_track(self._times, starts, self._faces)
         candidates = self._keeper.take()
         if candidates:
-            drawing = self._drawing()
-            self.references[len(self.tracks)] = references_of(
-                track, candidates, drawing.silent_lip, drawing.speeches[self._speaker]
-            )
+            drawing = self._parts.drawing()
+            silencer = Silencer(drawing.silent_lip, drawing.speeches[self._speaker], self._parts.finder)
+            self.references[len(self.tracks)] = references_of(track, candidates, silencer)
         self.tracks.append(track)
         self._times, self._faces = [], []
 

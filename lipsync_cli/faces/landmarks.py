@@ -30,6 +30,8 @@ class Scheme:
     eye_right: tuple[int, ...]
     inner_lips: tuple[int, int]
     """Upper and lower, in the middle."""
+    inner_lips_ring: tuple[int, ...]
+    """Closed ring of the lips' inner edge."""
     lip_corners: tuple[int, int]
     top: int
     """Highest point of the middle line."""
@@ -90,13 +92,15 @@ _MESH_LIPS: tuple[int, ...] = (
     40,
     185,
 )
-_MESH_LIPS += (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
+_MESH_INNER_LIPS = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
+_MESH_LIPS += _MESH_INNER_LIPS
 
 SCHEMES = {
     "mesh468": Scheme(
         eye_left=(33, 133),
         eye_right=(362, 263),
         inner_lips=(13, 14),
+        inner_lips_ring=_MESH_INNER_LIPS,
         lip_corners=(61, 291),
         top=10,
         chin=152,
@@ -111,6 +115,7 @@ SCHEMES = {
         eye_left=(36, 37, 38, 39, 40, 41),
         eye_right=(42, 43, 44, 45, 46, 47),
         inner_lips=(62, 66),
+        inner_lips_ring=tuple(range(60, 68)),
         lip_corners=(48, 54),
         top=27,
         chin=8,

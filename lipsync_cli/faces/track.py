@@ -28,7 +28,8 @@ TOP_MARGIN = 0.12
 """The crop begins this far below the hair line, in face heights."""
 CHIN_MARGIN = 0.08
 """The crop ends this far below the chin of the calm face, in face heights."""
-_MINIMUM_SCORE = 0.5
+MINIMUM_SCORE = 0.5
+"""Of landmarks that are a face."""
 _MOST_FACES = 12  # of one picture among which is chosen
 _SMALLEST = 16  # pixels; a smaller face is not worth a mouth
 
@@ -120,6 +121,12 @@ class FaceTracker:
         return self.choice.pick(image, faces)
 
 
+def face_in_crop(size: int) -> Box:
+    """Where a calm face lies in its crop of size x size pixels: partly above it."""
+    step = size / (1 + CHIN_MARGIN - TOP_MARGIN)
+    return Box(0, -TOP_MARGIN * step, size, (1 - TOP_MARGIN) * step)
+
+
 def _is_same(face: Landmarks, other: Landmarks) -> bool:
     """Whether two finds are one face: a finder may slide over to the neighbour."""
     first, second = extent(face), extent(other)
@@ -128,7 +135,7 @@ def _is_same(face: Landmarks, other: Landmarks) -> bool:
 
 
 def _if_certain(landmarks: Landmarks | None) -> Landmarks | None:
-    if landmarks is None or landmarks.score < _MINIMUM_SCORE:
+    if landmarks is None or landmarks.score < MINIMUM_SCORE:
         return None
     box = extent(landmarks)
     return landmarks if min(box.width, box.height) >= _SMALLEST else None

@@ -7,7 +7,7 @@ on the finished videos by fresh landmarks:
 
 silence     the video with silent speech: median opening over the video's open mouth (95th percentile)
 closed      the same, after the video was cut down to its most open third: no closed mouth to be seen
-is closed   whether lips opened so far count as closed in a dub (`references.is_closed`)
+is closed   whether lips opened so far count as closed in a dub (`silencing.is_closed`)
 still       its most closed frame as a picture, with its own speech: standard deviation of the openings over
             the video's, and correlation with them
 leaking     the next video's speech on the video, and on the video played backwards: correlation of the curves
@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipsync_cli.assembly_networks import make_face_finder
-from lipsync_cli.dubbing.references import is_closed
+from lipsync_cli.dubbing.silencing import is_closed
 from lipsync_cli.evaluation.watch import Watched, watch
 from lipsync_cli.interfaces import Frame, Image
 from lipsync_cli.media.reader import VideoReader

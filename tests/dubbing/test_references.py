@@ -9,9 +9,9 @@ from lipsync_cli.dubbing.references import (
     References,
     choose,
     crop_size,
-    is_closed,
     references_of,
 )
+from lipsync_cli.dubbing.silencing import Silencer
 from lipsync_cli.faces.crop import crop_face
 from lipsync_cli.faces.landmarks import extent
 from lipsync_cli.faces.track import FaceTrack
@@ -79,14 +79,6 @@ def test_a_frame_that_is_only_rather_closed_or_open_is_never_chosen_for_its_turn
 
 def test_one_frame_serves_as_both() -> None:
     assert chosen(track([0.05]), candidates([0.05])) == (0, 0)
-
-
-@pytest.mark.parametrize(
-    ("opening", "widest", "closed"),
-    [(0.005, 0.005, True), (0.011, 0.03, True), (0.02, 0.12, True), (0.02, 0.08, False), (0.05, 0.05, False)],
-)
-def test_lips_are_closed_below_a_floor_or_a_fifth_of_the_widest(opening, widest, closed) -> None:
-    assert is_closed(opening, widest) == closed
 
 
 def test_the_keeper_holds_few_frames_however_long_the_shot(world) -> None:
@@ -180,12 +172,12 @@ def test_each_turn_of_the_head_that_shows_both_mouths_has_references_of_its_own(
     shot = track([0.1 * (i % 8) / 8 for i in range(48)])
     shot.yaws[30:] = 24
     kept = candidates(shot.openings)
-    found = references_of(shot, kept, world.Generator(), world.Speech())
+    found = references_of(shot, kept, Silencer(world.Generator(), world.Speech(), world.Finder()))
     assert found is not None
     assert len(found.sets()) == len(found.yaws) == 2
     assert found.yaws == (0, 24)  # the usual one first
     shot.openings[30:] = 0.03  # turned away it hardly moves: no references can be had there
-    again = references_of(shot, kept, world.Generator(), world.Speech())
+    again = references_of(shot, kept, Silencer(world.Generator(), world.Speech(), world.Finder()))
     assert again is not None
     assert len(again.sets()) == 1
 
@@ -194,7 +186,7 @@ def test_a_short_turn_of_the_head_has_no_references_of_its_own(world) -> None:
     shot = track([0.1 * (i % 8) / 8 for i in range(48)])
     shot.yaws[40:] = 24
     kept = candidates(shot.openings)
-    found = references_of(shot, kept, world.Generator(), world.Speech())
+    found = references_of(shot, kept, Silencer(world.Generator(), world.Speech(), world.Finder()))
     assert found is not None
     assert found.turned == ()
 

@@ -1,0 +1,51 @@
+"""What G_S is for: the closed mouth of a shot that shows none (paper, section 3.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lipsync_cli.faces.closing import close_lips
+from lipsync_cli.faces.landmarks import extent, opening
+from lipsync_cli.faces.track import MINIMUM_SCORE, face_in_crop
+from lipsync_cli.interfaces import FaceGenerator, Image, LandmarkFinder, Landmarks, Speech
+from lipsync_cli.regions import mask_lower_half, to_image, to_network
+
+CLOSED = 0.012
+"""Opening over face height below which lips count as closed."""
+CLOSED_SHARE = 0.2
+"""Lips opened less than this share of the open reference count as closed too."""
+
+_SILENCE = -1000.0  # seconds: long before any speech
+
+
+def is_closed(opening: float, widest: float) -> bool:
+    """Whether lips are closed, by their opening and that of the widest open mouth of the same shot."""
+    return opening < max(CLOSED, CLOSED_SHARE * widest)
+
+
+@dataclass(frozen=True)
+class Silencer:
+    """The silent-lip generator G_S, and eyes to see whether it closed the lips.
+
+    Where it left them apart, they are moved together (`faces.closing`). A network that was trained for hours
+    leaves teeth in a smile; closed lips are what a talking-face generator starts from in every frame.
+    """
+
+    generator: FaceGenerator
+    speech: Speech
+    """Any that the generator can hear: only its silence is."""
+    finder: LandmarkFinder
+
+    def __call__(self, references: Image) -> Image:
+        """uint8 [R, S, S, 3], crops of one face as a track cuts them -> [S, S, 3]: the first, silent."""
+        pictures = to_network(references)
+        pose = mask_lower_half(pictures[:1])
+        face = to_image(self.generator(self.speech.around([_SILENCE]), pictures[None], pose)[0])
+        seen = self._look(face)
+        return face if seen is None or opening(seen) < CLOSED else close_lips(face, seen)
+
+    def _look(self, face: Image) -> Landmarks | None:
+        """Points of the face in its crop, None where they are not certain."""
+        rough = self.finder.find(face, face_in_crop(len(face)))
+        seen = None if rough is None else self.finder.find(face, extent(rough))
+        return None if seen is None or seen.score < MINIMUM_SCORE else seen
