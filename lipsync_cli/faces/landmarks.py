@@ -40,6 +40,8 @@ class Scheme:
     """Left and right edge of the face at the height of the eyes."""
     lips: tuple[int, ...]
     """Outer ring, then inner ring: 40 points (20 in `ibug68`)."""
+    n_outer_lips: int
+    """So many of them are the outer ring."""
     outline: tuple[int, ...]
     """Closed ring around the face."""
     height_over_top: float
@@ -104,6 +106,7 @@ SCHEMES = {
         nose_base=(2, 98, 327),
         sides=(234, 454),
         lips=_MESH_LIPS,
+        n_outer_lips=20,
         outline=_MESH_OUTLINE,
         height_over_top=1.0,
     ),
@@ -118,6 +121,7 @@ SCHEMES = {
         nose_base=(31, 33, 35),
         sides=(0, 16),
         lips=tuple(range(48, 68)),
+        n_outer_lips=12,
         outline=(*range(17), *range(26, 16, -1)),
         height_over_top=1.5,  # the bridge of the nose lies a third of the face below the hair line
     ),
