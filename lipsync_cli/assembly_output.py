@@ -28,8 +28,8 @@ _NOT_WATCHING = ("talking_face", "speech_embedding", "restorer")
 """Networks that have no part in a first pass."""
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """Variables of the environment that tell torch how many cores to use."""
-_LAYOUT = 3
-"""Of what a first pass leaves behind: one more whenever a field comes or goes."""
+_LAYOUT = 4
+"""Of what a first pass leaves behind: one more whenever a field comes or goes, or is found in another way."""
 
 
 def work_folder(stream: FrameStream, job: DubJob, used: Sequence[NetworkUsed]) -> WorkFolder:

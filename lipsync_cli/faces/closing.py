@@ -30,8 +30,7 @@ def close_lips(image: Image, landmarks: Landmarks) -> Image:
     """
     scheme = SCHEMES[landmarks.scheme]
     height, width = image.shape[:2]
-    inner = landmarks.points[list(scheme.inner_lips_ring)]
-    outer = lips(landmarks)[: -len(inner)]
+    outer, inner = np.split(lips(landmarks), [scheme.n_outer_lips])
     columns = np.arange(width, dtype=np.float32)
     upper, lower = _edges(inner, columns)
     top, bottom = _edges(outer, columns)

@@ -30,8 +30,6 @@ class Scheme:
     eye_right: tuple[int, ...]
     inner_lips: tuple[int, int]
     """Upper and lower, in the middle."""
-    inner_lips_ring: tuple[int, ...]
-    """Closed ring of the lips' inner edge."""
     lip_corners: tuple[int, int]
     top: int
     """Highest point of the middle line."""
@@ -42,6 +40,8 @@ class Scheme:
     """Left and right edge of the face at the height of the eyes."""
     lips: tuple[int, ...]
     """Outer ring, then inner ring: 40 points (20 in `ibug68`)."""
+    n_outer_lips: int
+    """So many of them are the outer ring."""
     outline: tuple[int, ...]
     """Closed ring around the face."""
     height_over_top: float
@@ -92,15 +92,13 @@ _MESH_LIPS: tuple[int, ...] = (
     40,
     185,
 )
-_MESH_INNER_LIPS = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
-_MESH_LIPS += _MESH_INNER_LIPS
+_MESH_LIPS += (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
 
 SCHEMES = {
     "mesh468": Scheme(
         eye_left=(33, 133),
         eye_right=(362, 263),
         inner_lips=(13, 14),
-        inner_lips_ring=_MESH_INNER_LIPS,
         lip_corners=(61, 291),
         top=10,
         chin=152,
@@ -108,6 +106,7 @@ SCHEMES = {
         nose_base=(2, 98, 327),
         sides=(234, 454),
         lips=_MESH_LIPS,
+        n_outer_lips=20,
         outline=_MESH_OUTLINE,
         height_over_top=1.0,
     ),
@@ -115,7 +114,6 @@ SCHEMES = {
         eye_left=(36, 37, 38, 39, 40, 41),
         eye_right=(42, 43, 44, 45, 46, 47),
         inner_lips=(62, 66),
-        inner_lips_ring=tuple(range(60, 68)),
         lip_corners=(48, 54),
         top=27,
         chin=8,
@@ -123,6 +121,7 @@ SCHEMES = {
         nose_base=(31, 33, 35),
         sides=(0, 16),
         lips=tuple(range(48, 68)),
+        n_outer_lips=12,
         outline=(*range(17), *range(26, 16, -1)),
         height_over_top=1.5,  # the bridge of the nose lies a third of the face below the hair line
     ),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lipsync_cli.faces.align import N_ANCHORS, anchors
 from lipsync_cli.faces.choice import FaceChoice, Largest
 from lipsync_cli.faces.landmarks import SCHEMES, extent, levelled, opening, outline, roll, turn, yaw
-from lipsync_cli.faces.occlusion import mouth_look, strangeness
+from lipsync_cli.faces.occlusion import Look, mouth_look, strangeness
 from lipsync_cli.faces.shots import ShotDetector
 from lipsync_cli.interfaces import Box, FaceDetector, Frame, Image, LandmarkFinder, Landmarks, Picture
 from lipsync_cli.pictures import surroundings, whole
@@ -171,8 +171,8 @@ class Observation:
     yaw: float
     outline: NDArray[np.float32]
     anchors: NDArray[np.float32]
-    look: NDArray[np.float32] | None = None
-    """[40, 3] of `mouth_look`."""
+    look: Look | None = None
+    """[40 + P, 3] of `mouth_look`."""
 
     @classmethod
     def of(cls, landmarks: Landmarks, picture: Picture | None = None) -> Observation:
@@ -242,7 +242,9 @@ def _strangeness(faces: Sequence[Observation]) -> NDArray[np.float32]:
     looks = [face.look for face in faces if face.look is not None]
     if len(looks) < len(faces):
         return np.zeros(len(faces), np.float32)
-    return strangeness(np.stack(looks), np.array([face.yaw for face in faces], np.float32))
+    yaws = np.array([face.yaw for face in faces], np.float32)
+    openings = np.array([face.opening for face in faces], np.float32)
+    return strangeness(np.stack(looks), yaws, openings)
 
 
 def join_tracks(parts: Sequence[FaceTrack]) -> FaceTrack:

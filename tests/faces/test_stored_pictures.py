@@ -63,7 +63,7 @@ def tracked(frames: Iterator[Frame], weights: Path) -> FaceTrack:
         starts.append(starts_shot)
         faces.append(None if face is None else Observation.of(face, frame.picture))
     looks = np.stack([face.look for face in faces if face is not None and face.look is not None])
-    assert looks.shape == (N, 40, 3)
+    assert looks.shape == (N, 60, 3)
     return build_track(times, starts, faces)
 
 
