@@ -81,14 +81,15 @@ def make_speech(hears: str, waveform: Waveform, used: list[NetworkUsed]) -> Spee
         return MelWindowsFromFrame(mel_spectrogram(waveform))
     if hears != "speech_embedding":
         raise WeightsError(f"this generator hears '{hears}', which this version of lipsync_cli cannot make")
-    from lipsync_cli.models.speech_embedding import SpeechEmbedding
+    from lipsync_cli.models.speech_embedding import N_BINS, SpeechEmbedding
     from lipsync_cli.registry.checkpoint import load_into
+    from lipsync_cli.speech.voices import heard_as
 
     name, path = _speech_network()
     network = SpeechEmbedding().eval()
     load_into(network, path)
     used.append(note_of("speech_embedding", name, path))
-    return SpeechEmbeddingWindows(embedding_mel(waveform), network.steps)
+    return SpeechEmbeddingWindows(embedding_mel(waveform), heard_as(network.steps, N_BINS))
 
 
 def _speech_network() -> tuple[str, Path]:
