@@ -15,7 +15,7 @@ from lipsync_cli.dubbing.job import DubJob, DubSettings, Progress
 from lipsync_cli.memory import give_back_freed_memory
 
 _STAGES = {"watch": "1/2 watching", "dub": "2/2 dubbing"}
-_TIDIED = 1000  # frames after which freed memory is given back: in 20 minutes it would grow by 150 MB
+_TIDIED = 500  # frames after which freed memory is given back, as its pieces fit less and less
 
 
 def register(app: typer.Typer) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from queue import Empty, Queue
 from threading import Event
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,13 @@ from lipsync_cli.faces.track import FaceTrack
 from lipsync_cli.interfaces import Box, FaceGenerator, Frame, FrameStream, Image, Speech
 from lipsync_cli.regions import mask_lower_half, to_image, to_network
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Item = TypeVar("Item")
 
+WINDOW = 5
+"""Frames of which larger batches are whole multiples."""
 _PIXELS = 25 * 192 * 192  # that a generator draws at once: some 60 MB of pictures go in
 
 
@@ -102,13 +107,18 @@ def speak(
         for shot, group in groupby((i for i in items if i.crop is not None), key=lambda item: item.shot):
             members = list(group)
             size = references[shot].size
-            step = max(1, _PIXELS // size**2)
+            step = in_windows(max(1, _PIXELS // size**2))
             for start in range(0, len(members), step):
                 part = members[start : start + step]
                 drawn = _draw(part, generator, speech, references[shot])
                 faces |= {item.frame.index: face for item, face in zip(part, drawn, strict=True)}
         for item in items:
             yield replace(item, face=faces.get(item.frame.index))
+
+
+def in_windows(n: int) -> int:
+    """The most frames, n at most, that are whole windows; n itself where it is no more than one."""
+    return n if n <= WINDOW else n - n % WINDOW
 
 
 def _draw(
@@ -121,18 +131,34 @@ def _draw(
     crops = to_network(np.stack([item.crop for item in items if item.crop is not None]))
     pose = mask_lower_half(crops)
     if not generator.n_references:
-        return to_image(generator(heard, crops[:, None], pose))
+        return to_image(_in_windows(generator, heard, crops[:, None], pose))
     weights = torch.from_numpy(references.weights([item.yaw for item in items]))
     faces = torch.zeros_like(crops)
     for pictures, share in zip(references.sets(), weights.T, strict=True):
         rows = share.nonzero()[:, 0]
         if bool((share == 1).all()):  # as long as the head does not turn
-            return to_image(generator(heard, to_network(pictures).expand(len(rows), -1, -1, -1, -1), pose))
+            return to_image(_in_windows(generator, heard, to_network(pictures)[None], pose))
         if len(rows):
-            shown = to_network(pictures).expand(len(rows), -1, -1, -1, -1)
-            drawn = generator(heard[rows], shown, pose[rows]).to(faces)
-            faces[rows] += share[rows, None, None, None] * drawn
+            drawn = _in_windows(generator, heard[rows], to_network(pictures)[None], pose[rows])
+            faces[rows] += share[rows, None, None, None] * drawn.to(faces)
     return to_image(faces)
+
+
+def _in_windows(generator: FaceGenerator, heard: Tensor, references: Tensor, pose: Tensor) -> Tensor:
+    """Draw B frames, more than five as whole windows of five (the last frame repeated): [B, 3, size, size].
+
+    torch keeps what it has prepared for each number of frames that it met: 90 MB for all of 1 to 25.
+
+    Args:
+        generator: as the protocol says.
+        heard: of B frames.
+        references: [B, R, 3, size, size], or [1, R, 3, size, size] for all of them.
+        pose: [B, 3, size, size].
+    """
+    n = len(pose)
+    filled = np.minimum(np.arange(n if n <= WINDOW else -(-n // WINDOW) * WINDOW), n - 1)
+    own = references.expand(len(filled), -1, -1, -1, -1) if len(references) == 1 else references[filled]
+    return generator(heard[filled], own, pose[filled])[:n]
 
 
 def paste(frames: Iterator[DubFrame], track: FaceTrack) -> Iterator[DubFrame]:

@@ -28,7 +28,8 @@ def test_the_frame_itself_comes_in_the_place_of_references(world) -> None:
     assert counts.dubbed == 8
     assert counts.silenced_references == 0
     (references,), (poses,) = copier.references, copier.poses
-    assert references.shape == (8, 1, 3, 32, 32)
+    assert references.shape == (10, 1, 3, 32, 32)  # two windows: the last frame three times
+    assert torch.equal(references[7:], references[7:8].expand(3, -1, -1, -1, -1))
     assert torch.equal(references[:, 0, :, :16], poses[:, :, :16])
     assert not poses[:, :, 16:].any()
     assert references[:, 0, :, 16:].any(), "the lower half is there"

@@ -119,6 +119,13 @@ def test_the_batch_size_changes_nothing_but_the_batches(world, batch) -> None:
         assert np.array_equal(ours.image, theirs.image)
 
 
+def test_a_generator_meets_few_numbers_of_frames_however_many_of_a_batch_have_a_face(world) -> None:
+    shows = [world.Shown(opening=None if i % 50 < i // 50 else 0.05) for i in range(1000)]
+    world.dub(world.Stream(shows), 40.0)
+    assert set(world.talking_face.batches) <= {1, 2, 3, 4, 5, 10, 15, 20, 25}
+    assert len(world.talking_face.heard) == sum(shown.opening is not None for shown in shows)
+
+
 def test_memory_does_not_grow_with_the_length(world) -> None:
     short, long = world.Stream(talking(world, 100)), world.Stream(talking(world, 1000))
     bound = 2 * 5 + 2 * 4 + 8  # two batches, the queues, what each stage and the sink's test hold
