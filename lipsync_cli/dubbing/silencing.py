@@ -27,8 +27,9 @@ def is_closed(opening: float, widest: float) -> bool:
 class Silencer:
     """The silent-lip generator G_S, and eyes to see whether it closed the lips.
 
-    Where it left them apart, they are moved together (`faces.closing`). A network that was trained for hours
-    leaves teeth in a smile; closed lips are what a talking-face generator starts from in every frame.
+    Where it opened them further, the frame itself is the better start; what is still apart then is moved
+    together (`faces.closing`). A network that was trained for hours leaves teeth in a smile, and closed lips
+    are what a talking-face generator starts from in every frame.
     """
 
     generator: FaceGenerator
@@ -41,7 +42,9 @@ class Silencer:
         pictures = to_network(references)
         pose = mask_lower_half(pictures[:1])
         face = to_image(self.generator(self.speech.around([_SILENCE]), pictures[None], pose)[0])
-        seen = self._look(face)
+        seen, filmed = self._look(face), self._look(references[0])
+        if seen is not None and filmed is not None and opening(filmed) < opening(seen):
+            face, seen = references[0], filmed
         return face if seen is None or opening(seen) < CLOSED else close_lips(face, seen)
 
     def _look(self, face: Image) -> Landmarks | None:

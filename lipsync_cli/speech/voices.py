@@ -25,10 +25,12 @@ def heard_as(
         n_bins: of the log mels.
         voices: relative changes of the frequency: 0 leaves the voice as it is.
     """
-    stretched = [_stretching(n_bins, voice) for voice in voices]
+    stretched = torch.stack([_stretching(n_bins, voice) for voice in voices]).float()[:, None]
 
     def hear(log_mel: Tensor) -> Tensor:
-        return torch.stack([network(log_mel @ matrix.to(log_mel)) for matrix in stretched]).mean(dim=0)
+        as_voices = log_mel @ stretched.to(log_mel)
+        heard: Tensor = network(as_voices.flatten(0, 1))
+        return heard.reshape(len(voices), len(log_mel), *heard.shape[1:]).mean(dim=0)
 
     return hear
 

@@ -112,14 +112,18 @@ class SpeechEmbeddingWindows:
         return _floor(centres * cls.RATE - cls._MIDDLE + 0.5)
 
     def _of_one_phase(self, first: NDArray[np.int64]) -> Tensor:
-        """[B, 10, 384] of windows whose first columns are whole steps apart: neighbours share steps."""
-        begin = int(first.min())
-        index = (first - begin) // self._STRIDE
-        n_steps = int(index.max()) + self.N_STEPS
-        if n_steps > self.N_STEPS * len(first):  # far apart
-            return torch.stack([self._steps(int(column), self.N_STEPS) for column in first])
-        rows = torch.from_numpy(index)[:, None] + torch.arange(self.N_STEPS)
-        return self._steps(begin, n_steps)[rows]
+        """[B, 10, 384] of windows whose first columns are whole steps apart: neighbours share steps.
+
+        Frames in a pause hear what lies long before: what is far apart is computed in pieces, each once.
+        """
+        columns, asked = np.unique(first, return_inverse=True)
+        index = (columns - columns[0]) // self._STRIDE
+        windows = []
+        for run in np.split(index, np.flatnonzero(np.diff(index) > self.N_STEPS) + 1):
+            begin = int(columns[0]) + int(run[0]) * self._STRIDE
+            rows = torch.from_numpy(run - run[0])[:, None] + torch.arange(self.N_STEPS)
+            windows.append(self._steps(begin, int(run[-1] - run[0]) + self.N_STEPS)[rows])
+        return torch.cat(windows)[torch.from_numpy(asked)]
 
     def _steps(self, first: int, n_steps: int) -> Tensor:
         """[n_steps, 384]: the steps from the one on that starts at column `first`."""

@@ -12,6 +12,7 @@ from lipsync_cli.faces.landmarks import MeshLandmarks, extent, opening
 from lipsync_cli.faces.track import Observation, build_track, face_in_crop
 from lipsync_cli.interfaces import Box, Image, Landmarks
 from lipsync_cli.media.reader import VideoReader
+from lipsync_cli.regions import to_network
 
 SIZE = 192
 
@@ -73,6 +74,19 @@ def test_lips_that_the_generator_left_open_are_closed(world, finder, smile) -> N
     assert generator.heard == [-1000.0]
     assert look(finder, closed) < 0.03
     assert np.array_equal(closed[: SIZE // 2 - 8], smile[: SIZE // 2 - 8])
+
+
+def test_a_generator_that_opens_the_lips_further_is_not_followed(world, finder, smile) -> None:
+    half_closed = Silencer(
+        world.Generator(shows_reference=True, n_references=1, image_size=SIZE), world.Speech(), finder
+    )(smile[None])
+
+    class Opener(world.Generator):
+        def __call__(self, speech, references, pose):
+            return to_network(smile)[None]
+
+    face = Silencer(Opener(n_references=1, image_size=SIZE), world.Speech(), finder)(half_closed[None])
+    assert look(finder, face) < 0.03 < look(finder, smile)
 
 
 @pytest.mark.parametrize("sees", [True, False])

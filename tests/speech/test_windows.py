@@ -164,8 +164,12 @@ def test_consecutive_frames_share_their_work(log_mel: NDArray[np.float32]):
         columns += piece.shape[0] * piece.shape[1]
         return torch.zeros(piece.shape[0], (piece.shape[1] - 40) // 4 + 1, 384)
 
-    SpeechEmbeddingWindows(log_mel, counting).around([index / 25 for index in range(50)])
+    speech = SpeechEmbeddingWindows(log_mel, counting)
+    speech.around([index / 25 for index in range(50)])
     assert columns == 76 + 4 * 49  # alone they would take 50 x 76
+    columns = 0
+    speech.around([-1000.0 if index % 10 == 5 else index / 25 for index in range(50)])
+    assert columns == 76 + 76 + 4 * 49  # the silence of five frames once more
 
 
 def test_a_click_in_the_middle_of_a_frame_lies_in_the_middle_of_what_the_network_is_given():
