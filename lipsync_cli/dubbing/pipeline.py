@@ -29,7 +29,7 @@ STILL_RATE = Fraction(25)
 """Frames a second of a dubbed still picture."""
 REFERENCE_SECONDS = 10.0
 """At least so much of the video is watched, however short the speech: a shot's references come from it."""
-_BATCH_BYTES = 65_000_000
+_BATCH_BYTES = 50_000_000
 """Whole pictures that wait for the generator take about this much memory, and as much those behind it."""
 _FEWEST = 5
 _CHUNK = 250
