@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable
 
 _MIB = 1024 * 1024
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # numbers of glibc's malloc.h
@@ -21,10 +22,7 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether it was done: False where the C library is not glibc, which this is for.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    change = getattr(ctypes.CDLL(None), "mallopt", None)
-    # musl has no mallopt; where another allocator is preloaded, its own answers
+    change = _of_glibc("mallopt")
     return change is not None and all([change(number, value) == 1 for number, value in _SETTINGS])
 
 
@@ -32,12 +30,18 @@ def give_back_freed_memory() -> bool:
     """Give the system what this process has freed and keeps, now: whole pages, wherever they lie.
 
     In between blocks that stay, freed memory splits into pieces that fit less and less, so that a process
-    which keeps it grows by a tenth in some minutes. Now and then is enough, and costs some ms each time.
+    which keeps it grows on for minutes. Now and then is enough, and costs some ms each time.
 
     Returns:
         Whether anything was given back: False where the C library is not glibc.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    trim = _of_glibc("malloc_trim")
     return trim is not None and trim(0) == 1
+
+
+def _of_glibc(name: str) -> Callable[..., int] | None:
+    """A function of the C library, None where it has none of this name: musl has neither of them.
+
+    Where another allocator is preloaded, its own answers.
+    """
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform.startswith("linux") else None

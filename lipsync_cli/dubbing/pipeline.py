@@ -31,7 +31,6 @@ REFERENCE_SECONDS = 10.0
 """At least so much of the video is watched, however short the speech: a shot's references come from it."""
 _BATCH_BYTES = 50_000_000
 """Whole pictures that wait for the generator take about this much memory, and as much those behind it."""
-_FEWEST = 5
 _CHUNK = 250
 """Frames, at least, that are finished together: the usual distance of key frames."""
 _NO_PICTURE = np.zeros((0, 0, 3), np.uint8)
@@ -93,7 +92,7 @@ def dub(
 def frames_in_batch(info: VideoInfo, settings: DubSettings) -> int:
     """Frames that are drawn at once: whole windows, where there is more than one."""
     return stages.in_windows(
-        min(settings.batch, max(_FEWEST, _BATCH_BYTES // (3 * info.width * info.height)))
+        min(settings.batch, max(stages.WINDOW, _BATCH_BYTES // (3 * info.width * info.height)))
     )
 
 

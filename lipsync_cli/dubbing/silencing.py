@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lipsync_cli.faces.closing import close_lips
-from lipsync_cli.faces.landmarks import extent, opening
-from lipsync_cli.faces.track import MINIMUM_SCORE, face_in_crop
-from lipsync_cli.interfaces import FaceGenerator, Image, LandmarkFinder, Landmarks, Speech
+from lipsync_cli.faces.landmarks import opening
+from lipsync_cli.faces.track import face_in_crop, find_twice
+from lipsync_cli.interfaces import FaceGenerator, Image, LandmarkFinder, Speech
 from lipsync_cli.regions import mask_lower_half, to_image, to_network
+from lipsync_cli.speech.pauses import LONG_BEFORE
 
 CLOSED = 0.012
 """Opening over face height below which lips count as closed."""
 CLOSED_SHARE = 0.2
 """Lips opened less than this share of the open reference count as closed too."""
-
-_SILENCE = -1000.0  # seconds: long before any speech
 
 
 def is_closed(opening: float, widest: float) -> bool:
@@ -41,14 +40,9 @@ class Silencer:
         """uint8 [R, S, S, 3], crops of one face as a track cuts them -> [S, S, 3]: the first, silent."""
         pictures = to_network(references)
         pose = mask_lower_half(pictures[:1])
-        face = to_image(self.generator(self.speech.around([_SILENCE]), pictures[None], pose)[0])
-        seen, filmed = self._look(face), self._look(references[0])
+        face = to_image(self.generator(self.speech.around([LONG_BEFORE]), pictures[None], pose)[0])
+        where = face_in_crop(len(face))
+        seen, filmed = (find_twice(self.finder, picture, where) for picture in (face, references[0]))
         if seen is not None and filmed is not None and opening(filmed) < opening(seen):
             face, seen = references[0], filmed
         return face if seen is None or opening(seen) < CLOSED else close_lips(face, seen)
-
-    def _look(self, face: Image) -> Landmarks | None:
-        """Points of the face in its crop, None where they are not certain."""
-        rough = self.finder.find(face, face_in_crop(len(face)))
-        seen = None if rough is None else self.finder.find(face, extent(rough))
-        return None if seen is None or seen.score < MINIMUM_SCORE else seen

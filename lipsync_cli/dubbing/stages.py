@@ -131,20 +131,20 @@ def _draw(
     crops = to_network(np.stack([item.crop for item in items if item.crop is not None]))
     pose = mask_lower_half(crops)
     if not generator.n_references:
-        return to_image(_in_windows(generator, heard, crops[:, None], pose))
+        return to_image(_drawn(generator, heard, crops[:, None], pose))
     weights = torch.from_numpy(references.weights([item.yaw for item in items]))
     faces = torch.zeros_like(crops)
     for pictures, share in zip(references.sets(), weights.T, strict=True):
         rows = share.nonzero()[:, 0]
         if bool((share == 1).all()):  # as long as the head does not turn
-            return to_image(_in_windows(generator, heard, to_network(pictures)[None], pose))
+            return to_image(_drawn(generator, heard, to_network(pictures)[None], pose))
         if len(rows):
-            drawn = _in_windows(generator, heard[rows], to_network(pictures)[None], pose[rows])
+            drawn = _drawn(generator, heard[rows], to_network(pictures)[None], pose[rows])
             faces[rows] += share[rows, None, None, None] * drawn.to(faces)
     return to_image(faces)
 
 
-def _in_windows(generator: FaceGenerator, heard: Tensor, references: Tensor, pose: Tensor) -> Tensor:
+def _drawn(generator: FaceGenerator, heard: Tensor, references: Tensor, pose: Tensor) -> Tensor:
     """Draw B frames, more than five as whole windows of five (the last frame repeated): [B, 3, size, size].
 
     torch keeps what it has prepared for each number of frames that it met: 90 MB for all of 1 to 25.
@@ -156,9 +156,12 @@ def _in_windows(generator: FaceGenerator, heard: Tensor, references: Tensor, pos
         pose: [B, 3, size, size].
     """
     n = len(pose)
-    filled = np.minimum(np.arange(n if n <= WINDOW else -(-n // WINDOW) * WINDOW), n - 1)
-    own = references.expand(len(filled), -1, -1, -1, -1) if len(references) == 1 else references[filled]
-    return generator(heard[filled], own, pose[filled])[:n]
+    missing = 0 if n <= WINDOW else -n % WINDOW
+    if missing:
+        filled = np.minimum(np.arange(n + missing), n - 1)
+        heard, pose = heard[filled], pose[filled]
+        references = references if len(references) == 1 else references[filled]
+    return generator(heard, references.expand(len(pose), -1, -1, -1, -1), pose)[:n]
 
 
 def paste(frames: Iterator[DubFrame], track: FaceTrack) -> Iterator[DubFrame]:

@@ -28,8 +28,7 @@ TOP_MARGIN = 0.12
 """The crop begins this far below the hair line, in face heights."""
 CHIN_MARGIN = 0.08
 """The crop ends this far below the chin of the calm face, in face heights."""
-MINIMUM_SCORE = 0.5
-"""Of landmarks that are a face."""
+_MINIMUM_SCORE = 0.5
 _MOST_FACES = 12  # of one picture among which is chosen
 _SMALLEST = 16  # pixels; a smaller face is not worth a mouth
 
@@ -111,9 +110,7 @@ class FaceTracker:
         by_size = sorted(self.detector.detect(image), key=lambda found: -found.box.width * found.box.height)
         faces: list[Landmarks] = []
         for detection in by_size[:_MOST_FACES]:
-            rough = _if_certain(self.finder.find(image, detection.box))
-            # a second look from where the face really is
-            face = None if rough is None else _if_certain(self.finder.find(image, extent(rough)))
+            face = find_twice(self.finder, image, detection.box)
             if face is not None and not any(_is_same(face, other) for other in faces):
                 faces.append(face)
                 if self.choice.takes_the_first:
@@ -127,6 +124,12 @@ def face_in_crop(size: int) -> Box:
     return Box(0, -TOP_MARGIN * step, size, (1 - TOP_MARGIN) * step)
 
 
+def find_twice(finder: LandmarkFinder, image: Image, box: Box) -> Landmarks | None:
+    """The face that lies about in `box`, looked at again from where it really is; None where not sure."""
+    rough = _if_certain(finder.find(image, box))
+    return None if rough is None else _if_certain(finder.find(image, extent(rough)))
+
+
 def _is_same(face: Landmarks, other: Landmarks) -> bool:
     """Whether two finds are one face: a finder may slide over to the neighbour."""
     first, second = extent(face), extent(other)
@@ -135,7 +138,7 @@ def _is_same(face: Landmarks, other: Landmarks) -> bool:
 
 
 def _if_certain(landmarks: Landmarks | None) -> Landmarks | None:
-    if landmarks is None or landmarks.score < MINIMUM_SCORE:
+    if landmarks is None or landmarks.score < _MINIMUM_SCORE:
         return None
     box = extent(landmarks)
     return landmarks if min(box.width, box.height) >= _SMALLEST else None

@@ -27,7 +27,8 @@ _SMOOTH = 5  # steps
 _DROP = 30.0  # dB below the loud speech: a pause in a studio
 _SHARE = 0.4  # ... or this share of the way up from the quietest to the loudest, where the room is noisy
 _LEAST_RANGE = 12.0  # dB between quiet and loud, else everything is one level
-_LONG_BEFORE = -1000.0  # seconds: before any speech there is silence
+LONG_BEFORE = -1000.0
+"""Seconds: before any speech there is silence."""
 _FLOOR = -60.0  # dB of full scale: sound that never gets louder is silence
 _COLUMNS = 80  # of the mel in a second
 _OVER_FLOOR = 6.0  # dB
@@ -138,4 +139,4 @@ class HushedSpeech:
         """As `Speech.around`."""
         asked = np.asarray(times, np.float64)
         quiet = depth(asked, self._spans) >= HUSHED_FROM
-        return self._speech.around(np.where(quiet, _LONG_BEFORE, asked).tolist())
+        return self._speech.around(np.where(quiet, LONG_BEFORE, asked).tolist())

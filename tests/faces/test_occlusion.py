@@ -96,7 +96,11 @@ def test_a_thing_before_the_mouth_is_found_while_it_is_there(portrait, finder, h
     assert not found[37:].any()
 
 
-@pytest.mark.parametrize("speech", [range(N), range(0), range(40, N)])
+def test_changing_light_is_no_thing(portrait, finder) -> None:
+    assert watched(portrait, finder, speech=range(0)).max() < 1
+
+
+@pytest.mark.parametrize("speech", [range(N), range(40, N)])
 def test_speech_and_changing_light_are_no_thing(portrait, finder, speech) -> None:
     assert watched(portrait, finder, speech=speech).max() < USUAL_AGAIN
 
@@ -181,6 +185,6 @@ def test_a_track_knows_how_strange_its_mouth_looks(portrait) -> None:
     faces = [Observation.of(face, hidden if 30 <= index < 40 else image) for index in range(N)]
     strange = build_track(range(N), [index == 0 for index in range(N)], faces).strange
     assert strange[32:38].min() > STRANGE
-    assert strange[:25].max() < 0.1
+    assert strange[:25].max() < 1e-5  # rounding
     unseen = build_track(range(N), [index == 0 for index in range(N)], [Observation.of(face)] * N)
     assert not unseen.strange.any()
