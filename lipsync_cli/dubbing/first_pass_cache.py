@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lipsync_cli.dubbing.saved_values import load_values, save_values
+from lipsync_cli.dubbing.saved_values import OfPairs, load_values, save_values
 
 LARGEST = 1_000_000_000
 """Bytes that the folder holds at most; what was not used for the longest time goes first."""
@@ -32,10 +32,10 @@ class FirstPassCache:
         self._path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npz"
         self._largest = largest
 
-    def load(self, *classes: type) -> Any:
+    def load(self, *classes: type, mapping: OfPairs = dict) -> Any:
         """What was saved under this key; None where there is nothing that can be read."""
         try:
-            found = load_values(self._path, *classes)
+            found = load_values(self._path, *classes, mapping=mapping)
             self._path.touch()
         except FileNotFoundError:
             return None

@@ -17,6 +17,7 @@ from lipsync_cli.dubbing.references import References
 from lipsync_cli.dubbing.schedule import schedule
 from lipsync_cli.dubbing.showing import Showing, showing
 from lipsync_cli.dubbing.stages import DubFrame
+from lipsync_cli.dubbing.stored_references import StoredReferences
 from lipsync_cli.dubbing.tally import Tally
 from lipsync_cli.dubbing.watch import Watched, watch
 from lipsync_cli.dubbing.work_folder import WorkFolder
@@ -55,38 +56,37 @@ def dub(
     """
     report = progress or _nobody
     seconds = math.inf if settings.shorter == "keep" else max(parts.longest, REFERENCE_SECONDS)
-    watched = _watched(parts, report, seconds, [store for store in (work, cache) if store is not None])
-    rate = STILL_RATE if watched[0].is_still else parts.stream.info.rate
-    plan = _plan(parts, watched[0].track, rate, settings)
-    n_used = max(source for source, _ in plan) + 1
-    for speaker, seen in zip(parts.speakers, watched, strict=True):
-        problem = _missing(seen.track, plan, speaker.name, may_miss=settings.missing_face == "pass")
-        if problem:
-            raise FaceError(f"{parts.stream.info.path}: {problem}")
-    tally = Tally(watched[0].track.shot_starts)
-    n_kept = 0 if work is None else work.n_kept
-    for item in _kept(parts, watched, plan[:n_kept], settings):
-        tally.add(item)
-    parts.drawing()  # what is wrong with it is told before the output is opened
-    with open_sink(rate) as sink, ExitStack() as stack:
+    stores = [store for store in (work, cache) if store is not None]
+    folder = None if work is None else work.path
+    with ExitStack() as stack:
+        watched = _watched(
+            parts, report, seconds, stores, lambda: stack.enter_context(StoredReferences(folder))
+        )
+        rate = STILL_RATE if watched[0].is_still else parts.stream.info.rate
+        plan = _plan(parts, watched[0].track, rate, settings)
+        _check(parts, watched, plan, may_miss=settings.missing_face == "pass")
+        tally = Tally(watched[0].track.shot_starts)
+        n_kept = 0 if work is None else work.n_kept
+        for item in _kept(parts, watched, plan[:n_kept], settings):
+            tally.add(item)
+        parts.drawing()  # what is wrong with it is told before the output is opened
+        sink = stack.enter_context(open_sink(rate))
         frames = stages.fit(parts.stream, plan, first=n_kept)
         for item in _second_pass(frames, parts, watched, settings, stack):
             sink.write(item.frame)
             tally.add(item)
             report("dub", item.frame.index + 1, len(plan))
-    shots = int(watched[0].track.shot_starts[:n_used].sum())
-    return DubCounts(
-        frames=len(plan),
-        dubbed=tally.n_dubbed,
-        passed_through=len(plan) - tally.n_dubbed,
-        statuses=tuple(tally.runs),
-        cuts=tuple(tally.cuts),
-        shots=shots,
-        silenced_references=sum(
-            found.silenced for seen in watched for shot, found in seen.references.items() if shot < shots
-        ),
-        video_seconds=plan[-1][1] + float(1 / rate),
-    )
+        shots = int(watched[0].track.shot_starts[: _n_used(plan)].sum())
+        return DubCounts(
+            frames=len(plan),
+            dubbed=tally.n_dubbed,
+            passed_through=len(plan) - tally.n_dubbed,
+            statuses=tuple(tally.runs),
+            cuts=tuple(tally.cuts),
+            shots=shots,
+            silenced_references=sum(seen.references.n_silenced(shots) for seen in watched),
+            video_seconds=plan[-1][1] + float(1 / rate),
+        )
 
 
 def frames_in_batch(info: VideoInfo, settings: DubSettings) -> int:
@@ -103,17 +103,23 @@ def frames_in_chunk(info: VideoInfo, settings: DubSettings) -> int:
 
 
 def _watched(
-    parts: DubParts, progress: Progress, seconds: float, stores: Sequence[WorkFolder | FirstPassCache]
+    parts: DubParts,
+    progress: Progress,
+    seconds: float,
+    stores: Sequence[WorkFolder | FirstPassCache],
+    open_references: Callable[[], StoredReferences],
 ) -> tuple[Watched, ...]:
     """What an earlier run saw of the same video, or else what this one sees; afterwards all stores know."""
     seen: tuple[Watched, ...] | None = None
     empty: list[WorkFolder | FirstPassCache] = []
     for store in stores:
-        seen = store.load(Watched, FaceTrack, References)
+        seen = store.load(
+            Watched, FaceTrack, References, mapping=lambda found: open_references().filled(found)
+        )
         if seen is not None:
             break
         empty.append(store)
-    seen = seen or watch(parts, progress, seconds)
+    seen = seen or watch(parts, progress, seconds, open_references)
     for store in empty:
         store.save(seen)
     return seen
@@ -134,9 +140,24 @@ def _plan(
     )
 
 
+def _n_used(plan: list[tuple[int, float]]) -> int:
+    """Frames of the video, from its first, of which some are in the output."""
+    return max(source for source, _ in plan) + 1
+
+
+def _check(
+    parts: DubParts, watched: tuple[Watched, ...], plan: list[tuple[int, float]], *, may_miss: bool
+) -> None:
+    """FaceError where a speaker's face is missing."""
+    for speaker, seen in zip(parts.speakers, watched, strict=True):
+        problem = _missing(seen.track, plan, speaker.name, may_miss=may_miss)
+        if problem:
+            raise FaceError(f"{parts.stream.info.path}: {problem}")
+
+
 def _missing(track: FaceTrack, plan: list[tuple[int, float]], name: str, *, may_miss: bool) -> str:
     """What is wrong where a face is never there, or not in every frame and has to be; else empty."""
-    n_used = max(source for source, _ in plan) + 1
+    n_used = _n_used(plan)
     face = f"face '{name}'" if name else "face"
     if not track.present[:n_used].any():
         return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice, takewhile
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from lipsync_cli.dubbing import stages
 from lipsync_cli.dubbing.job import Progress
 from lipsync_cli.dubbing.parts import DubParts
-from lipsync_cli.dubbing.references import CandidateKeeper, References, references_of
+from lipsync_cli.dubbing.references import CandidateKeeper, references_of
 from lipsync_cli.dubbing.silencing import Silencer
+from lipsync_cli.dubbing.stored_references import StoredReferences
 from lipsync_cli.errors import MediaError
 from lipsync_cli.faces.shots import ShotDetector
 from lipsync_cli.faces.track import FaceTrack, FaceTracker, Observation, build_track, join_tracks
@@ -26,7 +27,7 @@ class Watched:
     """What the first pass finds out."""
 
     track: FaceTrack
-    references: Mapping[int, References]
+    references: StoredReferences
     """By number of the shot; shots without a face have none."""
 
     @property
@@ -40,14 +41,19 @@ class Watched:
         return len(self.track) == 1
 
 
-def watch(parts: DubParts, progress: Progress, seconds: float) -> tuple[Watched, ...]:
-    """Pass 1: follow each speaker's face through the first seconds of the video, and choose references."""
+def watch(
+    parts: DubParts, progress: Progress, seconds: float, open_references: Callable[[], StoredReferences]
+) -> tuple[Watched, ...]:
+    """Pass 1: follow each speaker's face through the first seconds of the video, and choose references.
+
+    open_references: where those of one speaker go; called once for each.
+    """
     info = parts.stream.info
     expected = max(1, min(info.n_frames, round(min(seconds, info.duration + 1) * info.rate)))
     followed = [
         (
             FaceTracker(parts.detector, parts.finder, speaker.choice),
-            _Shots(parts, number),
+            _Shots(parts, number, open_references()),
         )
         for number, speaker in enumerate(parts.speakers)
     ]
@@ -66,9 +72,9 @@ def watch(parts: DubParts, progress: Progress, seconds: float) -> tuple[Watched,
 class _Shots:
     """Collects what pass 1 sees; of a shot that has ended only its track and references are kept."""
 
-    def __init__(self, parts: DubParts, speaker: int) -> None:
+    def __init__(self, parts: DubParts, speaker: int, references: StoredReferences) -> None:
         self.tracks: list[FaceTrack] = []
-        self.references: dict[int, References] = {}
+        self.references = references
         self._parts = parts
         self._speaker = speaker
         self._times: list[float] = []
@@ -95,7 +101,7 @@ class _Shots:
         if candidates:
             drawing = self._parts.drawing()
             silencer = Silencer(drawing.silent_lip, drawing.speeches[self._speaker], self._parts.finder)
-            self.references[len(self.tracks)] = references_of(track, candidates, silencer)
+            self.references.add(len(self.tracks), references_of(track, candidates, silencer))
         self.tracks.append(track)
         self._times, self._faces = [], []
 

@@ -15,7 +15,7 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from lipsync_cli.dubbing.job import DubJob, NetworkUsed
-from lipsync_cli.dubbing.saved_values import load_values, save_values
+from lipsync_cli.dubbing.saved_values import OfPairs, load_values, save_values
 from lipsync_cli.errors import MediaError, SettingsError
 from lipsync_cli.media.chunks import finished_chunks
 from lipsync_cli.settings import to_mapping
@@ -125,10 +125,10 @@ class WorkFolder:
         if not n_kept:  # where an open file could not be removed
             shutil.rmtree(self.path, ignore_errors=True)
 
-    def load(self, *classes: type) -> Any:
+    def load(self, *classes: type, mapping: OfPairs = dict) -> Any:
         """What `save` saved of the first pass; None where there is nothing that can be read."""
         try:
-            return load_values(self.path / _FIRST_PASS, *classes)
+            return load_values(self.path / _FIRST_PASS, *classes, mapping=mapping)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
