@@ -8,7 +8,6 @@ painted picture; the face is the sum of masked warped references and masked pain
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import cast
 
 import torch
@@ -16,7 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lipsync_cli.errors import SettingsError
+from lipsync_cli.models.mixing import with_contrast_of
 from lipsync_cli.models.moving import moved
+from lipsync_cli.models.resizing import enlarging
 
 _PAINT = 3
 _UNSHUFFLE = 2  # pictures enter, and paint and masks leave, at half resolution with four times the channels
@@ -155,8 +156,8 @@ class WarpingFaceGenerator(nn.Module):
 
     It looks at S x S pictures. References and pose of k * S are looked at reduced to S, while flows and masks
     are enlarged and move the references' own pixels: detail that S cannot hold stays. In training they are
-    read by linear interpolation, in eval mode by cubic, which is sharper. The upper half of the answer is
-    the pose's own.
+    read by linear interpolation, in eval mode by cubic, which is sharper, and the contrast that mixing takes
+    away is given back. The upper half of the answer is the pose's own.
     """
 
     n_references = 2
@@ -220,12 +221,15 @@ class WarpingFaceGenerator(nn.Module):
         size = references.shape[-1]
         flows = _lower_enlarged(motion.flows.flatten(1, 2), size, "bilinear")
         shares = _lower_enlarged(motion.mask_logits, size, "bilinear").softmax(dim=1)
-        face = shares[:, -1:] * _lower_enlarged(motion.paint, size, "bicubic").clamp(0, 1)
         base = _identity_grid(size, references.device)[:, size // 2 :]
+        face = shares[:, -1:] * _lower_enlarged(motion.paint, size, "bicubic").clamp(0, 1)
+        pictures = []
         for i in range(self.n_references):
             grid = base + flows[:, 2 * i : 2 * i + 2].permute(0, 2, 3, 1)
-            pixels = moved(references[:, i], grid, sharp=not self.training)
-            face = torch.addcmul(face, shares[:, i : i + 1], pixels)
+            pictures.append(moved(references[:, i], grid, sharp=not self.training))
+            face = torch.addcmul(face, shares[:, i : i + 1], pictures[i])
+        if not self.training:
+            face = with_contrast_of(pictures, shares[:, :-1], face)
         return torch.cat([pose[:, :, : size // 2].to(face.dtype), face], dim=2)
 
     def _at_own_size(self, pictures: Tensor) -> Tensor:
@@ -245,20 +249,11 @@ def _lower_enlarged(maps: Tensor, size: int, mode: str) -> Tensor:
     n = maps.shape[-1]
     if n == size:
         return maps[:, :, size // 2 :]
-    across = _enlarging(n, size, mode, maps.device)
+    across = enlarging(n, size, mode, maps.device)
     down = across[size // 2 :]
     first = int(down.any(dim=0).nonzero()[0])  # rows above are in none of the sums
     with torch.autocast(maps.device.type, enabled=False):
         return down[:, first:] @ (maps[:, :, first:].float() @ across.T)
-
-
-@lru_cache(maxsize=16)
-def _enlarging(n: int, size: int, mode: str, device: torch.device) -> Tensor:
-    """[size, n]: the matrix that enlarges a column of n pixels."""
-    with torch.inference_mode(False):  # training may use it after inference did
-        columns = torch.eye(n, device=device)[None, :, :, None]
-        enlarged = F.interpolate(columns, size=(size, 1), mode=mode, align_corners=False)
-        return enlarged[0, :, :, 0].T.contiguous()
 
 
 def _identity_grid(size: int, device: torch.device) -> Tensor:
