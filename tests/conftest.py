@@ -3,6 +3,7 @@ from __future__ import annotations
 import signal
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -57,6 +58,24 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 @pytest.fixture(scope="session")
 def weights_folder() -> Path:
     return ROOT / "weights"
+
+
+@pytest.fixture
+def full_disk() -> Callable[[int], AbstractContextManager[None]]:
+    """Called with a number of bytes: inside of it no file of this process, or of one that it starts, may grow
+    beyond."""
+    resource = pytest.importorskip("resource", reason="limits the size of files as POSIX systems can")
+
+    @contextmanager
+    def limited(largest: int) -> Iterator[None]:
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    return limited
 
 
 class Onnx:

@@ -395,18 +395,13 @@ def test_an_unknown_stage_is_wrong_usage(cache, tmp_path, stage):
     assert run(*arguments(stage, cache, tmp_path / "run")) == 2
 
 
-def test_a_full_disk_keeps_the_last_save_and_says_so(cache, toml, tmp_path, capsys):
-    resource = pytest.importorskip("resource", reason="no limits of files on this system")
+def test_a_full_disk_keeps_the_last_save_and_says_so(cache, toml, tmp_path, capsys, full_disk):
     out, config = tmp_path / "run", toml(SYNC)
     assert run(*arguments("avsyncnet", cache, out, config, "--steps", "2")) == 0
     before = {path: path.read_bytes() for path in out.rglob("*") if path.suffix in (".pt", ".safetensors")}
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     capsys.readouterr()
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # no file may grow beyond
-    try:
+    with full_disk(20_000):
         code = run(*arguments("avsyncnet", cache, out, None, "--resume", "--steps", "6"))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert code == 7
     error = capsys.readouterr().err.splitlines()[-1]
     assert re.search(r"state\.pt: File too large: the run is kept up to its last save", error)

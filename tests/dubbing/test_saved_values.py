@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,6 +41,31 @@ def test_what_cannot_be_saved_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="object"):
         save_values(tmp_path / "tree", [object()])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("largest", [3000, 9000])
+def test_a_full_disk_leaves_no_file_and_what_was_there_stays(
+    largest: int, tmp_path: Path, full_disk: Any
+) -> None:
+    save_values(tmp_path / "tree", [1])
+    with full_disk(largest), pytest.raises(OSError, match="File too large"):
+        save_values(tmp_path / "tree", [np.arange(1000.0), np.arange(1000.0)])
+    assert [path.name for path in tmp_path.iterdir()] == ["tree"]
+    assert load_values(tmp_path / "tree") == [1]
+
+
+def test_mappings_are_made_of_one_item_after_the_other(tmp_path: Path) -> None:
+    save_values(tmp_path / "tree", {"a": {1: np.arange(3)}, "b": {}})
+    seen = []
+
+    def listed(items: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+        pairs = dict(items)
+        seen.append(list(pairs))
+        return pairs
+
+    back = load_values(tmp_path / "tree", mapping=listed)
+    assert seen == [[1], [], ["a", "b"]]
+    assert back["a"][1].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "empty", "text", "class", "pickle"])

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import os
-import resource
-import signal
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,20 +95,14 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         StoredReferences(tmp_path / "nowhere")
 
 
-def test_a_disk_that_runs_full_is_told(tmp_path: Path) -> None:
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+def test_a_disk_that_runs_full_is_told(tmp_path: Path, full_disk: Any) -> None:
     with StoredReferences(tmp_path) as stored:
         stored.add(0, references(0))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (6000, limits[1]))
-        try:
-            with pytest.raises(
-                MediaError, match=r"cannot be written \(File too large\); check the free space"
-            ):
-                stored.add(1, references(1))
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-            signal.signal(signal.SIGXFSZ, before)
+        with (
+            full_disk(6000),
+            pytest.raises(MediaError, match=r"cannot be written \(File too large\); check the free space"),
+        ):
+            stored.add(1, references(1))
         stored.add(2, references(2))
         assert list(stored) == [0, 2]
         assert same(stored[2], references(2))

@@ -167,24 +167,18 @@ def test_an_abandoned_iteration_ends_the_program(studio: Any) -> None:
 
 
 @needs_ffmpeg
-def test_a_full_disk_is_a_media_error_that_names_the_file(tmp_path: Path) -> None:
-    resource = pytest.importorskip("resource", reason="limits the size of files as POSIX systems can")
+def test_a_full_disk_is_a_media_error_that_names_the_file(tmp_path: Path, full_disk: Any) -> None:
     folder = tmp_path / "results"
     folder.mkdir()
     noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def write_all() -> None:
         with writer(folder / "out.mp4", crf=2) as sink:
             for index in range(150):
                 sink.write(Frame(index, index / 25, np.roll(noise, 7 * index, axis=1)))
 
-    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
-    try:
-        with pytest.raises(MediaError, match=r"out\.mp4: .*space"):
-            write_all()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with full_disk(50_000), pytest.raises(MediaError, match=r"out\.mp4: .*space"):
+        write_all()
     assert not list(folder.iterdir())
 
 

@@ -92,11 +92,9 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
     assert sum(1 for _ in VideoReader(tmp_path / "real.mp4")) == 3
 
 
-def test_a_full_disk_is_a_media_error_that_names_the_file(studio: Any) -> None:
-    resource = pytest.importorskip("resource", reason="limits the size of files as POSIX systems can")
+def test_a_full_disk_is_a_media_error_that_names_the_file(studio: Any, full_disk: Any) -> None:
     folder = studio.folder / "results"
     folder.mkdir()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     images = np.random.default_rng(0).integers(0, 256, (100, 48, 64, 3), dtype=np.uint8)
 
     def write_all() -> None:
@@ -104,12 +102,8 @@ def test_a_full_disk_is_a_media_error_that_names_the_file(studio: Any) -> None:
             for index, image in enumerate(images):
                 writer.write(Frame(index, index / 25, image))
 
-    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
-    try:
-        with pytest.raises(MediaError, match=r"out\.mp4: cannot be written.*space"):
-            write_all()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with full_disk(50_000), pytest.raises(MediaError, match=r"out\.mp4: cannot be written.*space"):
+        write_all()
     assert not list(folder.iterdir())
 
 
