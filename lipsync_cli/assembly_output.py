@@ -28,7 +28,7 @@ _NOT_WATCHING = ("talking_face", "speech_embedding", "restorer")
 """Networks that have no part in a first pass."""
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """Variables of the environment that tell torch how many cores to use."""
-_LAYOUT = 4
+_LAYOUT = 5
 """Of what a first pass leaves behind: one more whenever a field comes or goes, or is found in another way."""
 
 

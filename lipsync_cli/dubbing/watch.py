@@ -17,6 +17,7 @@ from lipsync_cli.dubbing.references import CandidateKeeper, references_of
 from lipsync_cli.dubbing.silencing import Silencer
 from lipsync_cli.dubbing.stored_references import StoredReferences
 from lipsync_cli.errors import MediaError
+from lipsync_cli.faces.centring import centred_on_features
 from lipsync_cli.faces.shots import ShotDetector
 from lipsync_cli.faces.track import FaceTrack, FaceTracker, Observation, build_track, join_tracks
 from lipsync_cli.interfaces import Frame, FrameStream, Landmarks
@@ -96,7 +97,7 @@ class _Shots:
         if not self._times:
             return
         starts = [index == 0 for index in range(len(self._times))]
-        track = build_track(self._times, starts, self._faces)
+        track = centred_on_features(build_track(self._times, starts, self._faces))
         candidates = self._keeper.take()
         if candidates:
             drawing = self._parts.drawing()
