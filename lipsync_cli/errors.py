@@ -6,6 +6,7 @@ their traceback. Exit code 2 is left to wrong usage of the command line.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -43,3 +44,8 @@ class DataError(LipsyncError):
     """A training or evaluation data set that cannot be used."""
 
     exit_code: ClassVar[int] = 7
+
+
+def unwritable(path: Path, reason: str | None) -> MediaError:
+    """That a file, or one in a folder, cannot be written; reason: the system's (`OSError.strerror`)."""
+    return MediaError(f"{path}: cannot be written ({reason}); check the free space and permissions")

@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 
 from lipsync_cli.dubbing.references import References
-from lipsync_cli.errors import MediaError
+from lipsync_cli.errors import MediaError, unwritable
 
 _AT_HAND = 4  # shots whose pictures stay in memory: a batch seldom shows more
 
@@ -49,7 +49,7 @@ class StoredReferences(Mapping[int, References]):
         try:
             self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise unwritable(self._folder, error.strerror) from error
 
     def __enter__(self) -> Self:
         return self
@@ -69,7 +69,7 @@ class StoredReferences(Mapping[int, References]):
                 while left:  # a disk that runs full takes a part first
                     left = left[self._file.write(left) :]
             except OSError as error:
-                raise self._unwritable(error) from error
+                raise unwritable(self._folder, error.strerror) from error
             self._places[shot] = _Place(offset, sets.shape, references.silenced, references.yaws)
 
     def filled(self, references: Iterable[tuple[int, References]]) -> Self:
@@ -105,8 +105,3 @@ class StoredReferences(Mapping[int, References]):
         if left:
             raise MediaError(f"{self._folder}: what lipsync keeps there was cut short; check the disk")
         return References(sets[0], place.silenced, place.yaws, tuple(sets[1:]))
-
-    def _unwritable(self, error: OSError) -> MediaError:
-        return MediaError(
-            f"{self._folder}: cannot be written ({error.strerror}); check the free space and permissions"
-        )

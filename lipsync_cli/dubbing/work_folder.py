@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from lipsync_cli.dubbing.job import DubJob, NetworkUsed
 from lipsync_cli.dubbing.saved_values import OfPairs, load_values, save_values
-from lipsync_cli.errors import MediaError, SettingsError
+from lipsync_cli.errors import MediaError, SettingsError, unwritable
 from lipsync_cli.media.chunks import finished_chunks
 from lipsync_cli.settings import to_mapping
 
@@ -140,9 +140,7 @@ class WorkFolder:
         try:
             save_values(self.path / _FIRST_PASS, first_pass)
         except OSError as error:
-            raise MediaError(
-                f"{self._output}: cannot be written ({error.strerror}); check the free space and permissions"
-            ) from error
+            raise unwritable(self._output, error.strerror) from error
 
     def _settle(self) -> None:
         """Decide what becomes of what lies there; afterwards the folder belongs to this dub."""

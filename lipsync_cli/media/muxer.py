@@ -13,7 +13,7 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from lipsync_cli.errors import MediaError
+from lipsync_cli.errors import MediaError, unwritable
 from lipsync_cli.media.audio import SoundReader
 from lipsync_cli.media.mix import Sound
 from lipsync_cli.media.speech_track import Track, open_track
@@ -115,9 +115,7 @@ def named_errors(path: Path, refusal: str | None = None) -> Iterator[None]:
     except (av.error.ArgumentError, av.error.ExternalError) as error:
         raise MediaError(f"{path}: {refusal or error}") from error
     except (av.error.FFmpegError, OSError) as error:
-        raise MediaError(
-            f"{path}: cannot be written ({error.strerror}); check the free space and permissions"
-        ) from error
+        raise unwritable(path, error.strerror) from error
 
 
 def _to_disk(path: Path) -> None:

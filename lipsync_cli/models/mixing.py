@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lipsync_cli.models.resizing import averaging, enlarging, smoothing
+from lipsync_cli.models.resizing import averaging, spreading
 
 _CELLS = 12
 """Across a picture: contrast is compared in cells as wide as a lip is thick."""
@@ -68,8 +68,6 @@ def _averaged(pictures: Tensor, cells: tuple[int, int]) -> Tensor:
 
 def _spread(cells: Tensor, height: int, width: int) -> Tensor:
     """Values of cells [..., rows, columns] as a smooth picture [..., height, width]."""
-    down, across = (
-        enlarging(n, size, "bilinear", cells.device) @ smoothing(n, cells.device)
-        for n, size in zip(cells.shape[-2:], (height, width), strict=True)
-    )
-    return down @ (cells @ across.T)
+    rows, columns = cells.shape[-2:]
+    down = spreading(rows, height, cells.device)
+    return down @ (cells @ spreading(columns, width, cells.device).T)

@@ -27,8 +27,11 @@ def averaging(size: int, n: int, device: torch.device) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def smoothing(n: int, device: torch.device) -> Tensor:
-    """[n, n]: the matrix that averages each of a column of n with its neighbours; ends repeat."""
+def spreading(n: int, size: int, device: torch.device) -> Tensor:
+    """[size, n]: the matrix that makes a smooth column of pixels of n cells.
+
+    Each cell is averaged with its neighbours (ends repeat), then all are enlarged linearly.
+    """
     with torch.inference_mode(False):
         columns = F.pad(torch.eye(n, device=device)[None], (1, 1), mode="replicate")
-        return F.avg_pool1d(columns, 3, 1)[0].T.contiguous()
+        return enlarging(n, size, "bilinear", device) @ F.avg_pool1d(columns, 3, 1)[0].T.contiguous()

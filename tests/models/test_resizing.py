@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lipsync_cli.models.resizing import averaging, enlarging, smoothing
+from lipsync_cli.models.resizing import averaging, enlarging, spreading
 
 CPU = torch.device("cpu")
 
@@ -24,6 +24,11 @@ def test_averaging_is_the_mean_of_each_cell(size: int) -> None:
     torch.testing.assert_close(averaging(size, 4, CPU) @ column, expected)
 
 
-def test_smoothing_averages_neighbours_and_repeats_the_ends() -> None:
-    made = smoothing(4, CPU) @ torch.tensor([3.0, 0.0, 6.0, 9.0])
+def test_spreading_averages_neighbours_and_repeats_the_ends() -> None:
+    made = spreading(4, 4, CPU) @ torch.tensor([3.0, 0.0, 6.0, 9.0])
     torch.testing.assert_close(made, torch.tensor([2.0, 3.0, 5.0, 8.0]))
+
+
+def test_spreading_enlarges_linearly() -> None:
+    made = spreading(2, 4, CPU) @ torch.tensor([0.0, 9.0])  # averaged: 3 and 6
+    torch.testing.assert_close(made, torch.tensor([3.0, 3.75, 5.25, 6.0]))
