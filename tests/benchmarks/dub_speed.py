@@ -34,6 +34,7 @@ from lipsync_cli.assembly_output import open_sink
 from lipsync_cli.device import beside_other_work
 from lipsync_cli.dubbing import pipeline, stages
 from lipsync_cli.dubbing.job import DubJob, DubSettings
+from lipsync_cli.dubbing.stored_references import StoredReferences
 from lipsync_cli.dubbing.watch import watch
 from lipsync_cli.interfaces import Box, Frame, VideoInfo
 from lipsync_cli.media.camera import CameraMove
@@ -196,7 +197,7 @@ def stages_alone(clip: Path, speech: Path, repeat: int) -> dict[str, float]:
     decode, _ = timed(lambda: sum(1 for _ in itertools.islice(iter(video), IN_MEMORY)))
     memory = InMemory(video.info, frames)
     held = replace(parts, stream=memory)
-    look, watched = timed(lambda: watch(held, pipeline._nobody, IN_MEMORY / RATE))
+    look, watched = timed(lambda: watch(held, pipeline._nobody, IN_MEMORY / RATE, StoredReferences))
     seen, who = watched[0], (parts.speakers[0], watched[0])
     shown = pipeline._shown(parts, who, settings)
     references = seen.references
