@@ -15,14 +15,14 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lipsync_cli.assembly_networks import DubNetworks, networks_beside, note_of
+from lipsync_cli.assembly_networks import DubNetworks, networks_beside
 from lipsync_cli.dubbing.job import DubJob, DubReport, DubSettings, NetworkUsed, Progress
-from lipsync_cli.errors import MediaError, WeightsError
+from lipsync_cli.errors import MediaError
 from lipsync_cli.interfaces import Box
 
 if TYPE_CHECKING:
     from lipsync_cli.dubbing.parts import Drawing, DubParts
-    from lipsync_cli.interfaces import FrameStream, Speech, Waveform
+    from lipsync_cli.interfaces import FrameStream
 
 _DEMO_SIZE = 480, 480
 _DEMO_RATE = Fraction(25)
@@ -69,37 +69,6 @@ def demo(output: Path, settings: DubSettings | None = None, progress: Progress |
     return _dub(film, job, progress)
 
 
-def make_speech(hears: str, waveform: Waveform, used: list[NetworkUsed]) -> Speech:
-    """What a generator hears of a 16 kHz waveform; `used` is told of the speech network's file, if any."""
-    from lipsync_cli.speech.embedding_mel import embedding_mel
-    from lipsync_cli.speech.mel import mel_spectrogram
-    from lipsync_cli.speech.windows import MelWindows, MelWindowsFromFrame, SpeechEmbeddingWindows
-
-    if hears == "mel":
-        return MelWindows(mel_spectrogram(waveform))
-    if hears == "mel_from_frame":
-        return MelWindowsFromFrame(mel_spectrogram(waveform))
-    if hears != "speech_embedding":
-        raise WeightsError(f"this generator hears '{hears}', which this version of lipsync_cli cannot make")
-    from lipsync_cli.models.speech_embedding import N_BINS, SpeechEmbedding
-    from lipsync_cli.registry.checkpoint import load_into
-    from lipsync_cli.speech.voices import heard_as
-
-    name, path = _speech_network()
-    network = SpeechEmbedding().eval()
-    load_into(network, path)
-    used.append(note_of("speech_embedding", name, path))
-    return SpeechEmbeddingWindows(embedding_mel(waveform), heard_as(network.steps, N_BINS))
-
-
-def _speech_network() -> tuple[str, Path]:
-    """Name and checked file of the network through which speech is heard."""
-    from lipsync_cli.registry.store import find_weights, load_registry
-
-    name = load_registry().name_for("speech_embedding")
-    return name, find_weights(name)
-
-
 def _check_files(job: DubJob) -> None:
     """MediaError unless the sound can be read and the outputs can be written without harm to an input."""
     from lipsync_cli.assembly_speakers import files_of, make_sound
@@ -124,6 +93,7 @@ def _dub(
     stream: FrameStream, job: DubJob, progress: Progress | None, networks: DubNetworks | None = None
 ) -> DubReport:
     from lipsync_cli import assembly_output as way_out
+    from lipsync_cli.assembly_speech import hearing_networks
     from lipsync_cli.dubbing import pipeline
 
     begin = time.perf_counter()
@@ -132,8 +102,7 @@ def _dub(
         networks = networks or stack.enter_context(networks_beside(job.settings))
         used = list(networks.used)
         parts = _make_parts(stream, job, networks, used, stack)
-        files = [*used, note_of("speech_embedding", *_speech_network())]
-        work = stack.enter_context(way_out.work_folder(stream, job, files))
+        work = stack.enter_context(way_out.work_folder(stream, job, [*used, *hearing_networks()]))
         counts = pipeline.dub(
             parts,
             lambda rate: way_out.chunked(stream, job, rate, work),
@@ -182,12 +151,13 @@ def _make_parts(
 
     stack: until it ends, the thread that asks for the drawing networks leaves a core to other work.
     """
-    from lipsync_cli.assembly_speakers import load_speech, make_face_choice, sounds_of
+    from lipsync_cli.assembly_speakers import make_face_choice, sounds_of
+    from lipsync_cli.assembly_speech import find_pauses, load_speech, make_speeches
     from lipsync_cli.dubbing.parts import Drawing, DubParts, Speaker
-    from lipsync_cli.speech.pauses import pauses
 
     detector, finder = networks.faces
     further = sounds_of(job.settings)
+    sounds = [job.audio, *(sound for _, sound in further)]
     speakers, waveforms = [], []
     for face, sound in ((job.settings.face, job.audio), *further):
         waveform = load_speech(sound)
@@ -196,7 +166,6 @@ def _make_parts(
             Speaker(
                 duration=waveform.duration,
                 choice=make_face_choice(face, networks.faces, used, alone=not further),
-                pauses=pauses(waveform),
                 name="" if face == "largest" else face,
             )
         )
@@ -208,9 +177,10 @@ def _make_parts(
 
         stack.enter_context(beside_other_work())
         silent_lip, talking_face = loaded.generators
-        speeches = tuple(make_speech(talking_face.hears, waveform, used) for waveform in waveforms)
+        speeches = make_speeches(talking_face.hears, waveforms, used)
+        pauses = find_pauses(waveforms, sounds, job.settings.pauses, used)
         waveforms.clear()  # of 20 minutes 77 MB; a speech holds its spectrogram, a fifth of that
-        return Drawing(silent_lip, talking_face, speeches, loaded.restorer)
+        return Drawing(silent_lip, talking_face, speeches, pauses, loaded.restorer)
 
     return DubParts(stream, detector, finder, drawing, tuple(speakers))
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lipsync_cli.interfaces import Colours, FrameSink, FrameStream, VideoInfo
 
 
-_NOT_WATCHING = ("talking_face", "speech_embedding", "restorer")
+_NOT_WATCHING = ("talking_face", "speech_embedding", "voice_detector", "restorer")
 """Networks that have no part in a first pass."""
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """Variables of the environment that tell torch how many cores to use."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
-from lipsync_cli.errors import FaceError, MediaError
+from lipsync_cli.errors import FaceError
 
 if TYPE_CHECKING:
     from lipsync_cli.dubbing.job import DubJob, DubSettings, NetworkUsed
     from lipsync_cli.faces.choice import FaceChoice
-    from lipsync_cli.interfaces import FaceDetector, Image, LandmarkFinder, Landmarks, Waveform
+    from lipsync_cli.interfaces import FaceDetector, Image, LandmarkFinder, Landmarks
     from lipsync_cli.media.mix import Sound
 
 _PLACES = ("left", "right", "centre")
@@ -86,16 +86,6 @@ def make_sound(job: DubJob) -> Path | Sound:
         if probe_audio(path).duration > 0:
             voices.append(Voice(path, settings.background_volume, repeats=True))
     return job.audio if len(voices) == 1 else MixedSound(voices)
-
-
-def load_speech(path: Path) -> Waveform:
-    """16 kHz; MediaError when there is no sound in it."""
-    from lipsync_cli.media.audio import load_waveform
-
-    waveform = load_waveform(path)
-    if waveform.duration == 0:
-        raise MediaError(f"{path}: its sound is empty; give a file with speech in it")
-    return waveform
 
 
 def _face_in(path: Path, faces: tuple[FaceDetector, LandmarkFinder]) -> tuple[Image, Landmarks]:

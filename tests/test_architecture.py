@@ -46,10 +46,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     | NETWORKS_AND_MEDIA
     | MATERIAL
     | JOBS
-    | {"assembly_networks", "assembly_speakers", "assembly_output"},
+    | {"assembly_networks", "assembly_speakers", "assembly_speech", "assembly_output"},
     "assembly_output": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS | {"assembly_speakers"},
     "assembly_preparation": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS,
     "assembly_speakers": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS,
+    "assembly_speech": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS | {"assembly_networks"},
     "assembly_networks": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS,
     "assembly_evaluation": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS | {"assembly", "assembly_networks"},
     "assembly_judging": BASE | NETWORKS_AND_MEDIA | MATERIAL | JOBS | {"assembly_networks"},

@@ -48,6 +48,9 @@ class DubSettings:
     """Frames without the face: 'pass' them through unchanged, or 'fail' when there is one."""
     silence: Literal["closed", "original"] = "closed"
     """Pauses of the speech: 'closed' lips, or the 'original' mouth, where they last 0.4 s or more."""
+    pauses: Literal["voice", "loudness"] = "voice"
+    """Where the speech pauses: where no 'voice' is heard, be it quiet or not, or by its 'loudness' alone (for
+    animals, instruments and whatever else the voice detector takes for noise)."""
     longer: Longer = "loop"
     """Speech longer than the video: 'loop' starts the video again, 'pingpong' runs it back and forth, 'hold'
     shows its last frame, 'trim' ends the speech with the video."""

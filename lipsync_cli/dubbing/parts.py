@@ -18,8 +18,6 @@ class Speaker:
     """Seconds of the speech."""
     choice: FaceChoice = field(default_factory=Largest)
     """Whose face it is."""
-    pauses: Spans = field(default_factory=list)
-    """Of the speech, seconds."""
     name: str = ""
     """Of that face, as the user calls it; empty where any face will do."""
 
@@ -34,6 +32,8 @@ class Drawing:
     """G_L."""
     speeches: tuple[Speech, ...]
     """What they hear: of each speaker."""
+    pauses: tuple[Spans, ...]
+    """Of each of these speeches, seconds."""
     restorer: Restorer | None = None
     """For the settings' `restore`, where that is a network."""
 

@@ -24,7 +24,7 @@ from lipsync_cli.dubbing.work_folder import WorkFolder
 from lipsync_cli.errors import FaceError
 from lipsync_cli.faces.track import FaceTrack
 from lipsync_cli.interfaces import Frame, FrameSink, Speech, VideoInfo
-from lipsync_cli.speech.pauses import HushedSpeech
+from lipsync_cli.speech.pauses import HushedSpeech, Spans
 
 STILL_RATE = Fraction(25)
 """Frames a second of a dubbed still picture."""
@@ -180,17 +180,17 @@ def _kept(
     frames: Iterator[DubFrame] = (
         DubFrame(Frame(index, time, _NO_PICTURE), source=source) for index, (source, time) in enumerate(plan)
     )
-    for speaker, seen in zip(parts.speakers, watched, strict=True):
-        frames = stages.mark(frames, seen.track, _shown(parts, (speaker, seen), settings))
+    for speaker, pauses, seen in zip(parts.speakers, parts.drawing().pauses, watched, strict=True):
+        frames = stages.mark(frames, seen.track, _shown(parts, (speaker, pauses, seen), settings))
     return frames
 
 
-def _shown(parts: DubParts, who: tuple[Speaker, Watched], settings: DubSettings) -> Showing:
+def _shown(parts: DubParts, who: tuple[Speaker, Spans, Watched], settings: DubSettings) -> Showing:
     """When the generated mouth of a speaker shows."""
-    speaker, watched = who
+    speaker, pauses, watched = who
     is_over = settings.shorter == "keep" or speaker.duration < parts.longest
     end = speaker.duration if is_over else math.inf
-    return showing(watched.track, settings, pauses=speaker.pauses, end=end)
+    return showing(watched.track, settings, pauses=pauses, end=end)
 
 
 def _second_pass(
@@ -203,7 +203,8 @@ def _second_pass(
     """All stages, joined: one speaker after the other; decoding runs in a thread that ends with the stack."""
 
     def all_speak(frames: Iterator[DubFrame]) -> Iterator[DubFrame]:
-        for who in zip(parts.speakers, parts.drawing().speeches, watched, strict=True):
+        drawing = parts.drawing()
+        for who in zip(parts.speakers, drawing.speeches, drawing.pauses, watched, strict=True):
             frames = _one_speaks(frames, parts, who, settings, stack)
         return frames
 
@@ -213,19 +214,19 @@ def _second_pass(
 def _one_speaks(
     frames: Iterator[DubFrame],
     parts: DubParts,
-    who: tuple[Speaker, Speech, Watched],
+    who: tuple[Speaker, Speech, Spans, Watched],
     settings: DubSettings,
     stack: ExitStack,
 ) -> Iterator[DubFrame]:
     """The stages of one speaker; what comes before them, and drawing, each run in a thread of their own."""
-    speaker, speech, watched = who
+    speaker, speech, pauses, watched = who
     drawing = parts.drawing()
     batch = frames_in_batch(parts.stream.info, settings)
     track, references = watched.track, watched.references
-    shown = _shown(parts, (speaker, watched), settings)
+    shown = _shown(parts, (speaker, pauses, watched), settings)
     frames = stages.crop(frames, track, watched.shots, references, shown)
     frames = stack.enter_context(closing(stages.ahead(frames)))
-    hushed = HushedSpeech(speech, speaker.pauses)
+    hushed = HushedSpeech(speech, pauses)
     frames = stages.speak(frames, drawing.talking_face, hushed, references, batch=batch)
     if drawing.restorer is not None:
         frames = restoration.restore(

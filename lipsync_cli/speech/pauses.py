@@ -37,20 +37,33 @@ _SMOOTH_COLUMNS = 5
 Spans = list[tuple[float, float]]
 
 
-def pauses(waveform: Waveform) -> Spans:
+def pauses(waveform: Waveform, voiceless: Spans | None = None) -> Spans:
     """Spans (start, end) in seconds in which nobody speaks, each at least 0.2 s long, without their margins.
 
     By loudness: a pause is quieter than both 30 dB under the loud speech (95th percentile) and, in noisy
     rooms, 40 % of the range between quiet (5th) and loud. Sound that is never louder than -60 dB is one
     pause; sound whose loudness hardly changes (12 dB) has none.
+
+    voiceless: spans in which something is heard but nobody speaks (`speech.voice_activity`): also pauses.
     """
     levels = _levels(waveform)
     if len(levels) == 0:
         return []
     if np.percentile(levels, 95) < _FLOOR:
         return [(0.0, waveform.duration)]
-    spans = _spans(_is_quiet(levels))
+    spans = _joined([*_spans(_is_quiet(levels)), *(voiceless or [])])
     return [(start + MARGIN, end - MARGIN) for start, end in spans if end - start >= SHORTEST]
+
+
+def _joined(spans: Spans) -> Spans:
+    """In order, those that overlap as one."""
+    joined: Spans = []
+    for start, end in sorted(spans):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(end, joined[-1][1])
+        else:
+            joined.append((start, end))
+    return joined
 
 
 def silent_share(mel: NDArray[np.float32]) -> float:
@@ -66,8 +79,8 @@ def silent_share(mel: NDArray[np.float32]) -> float:
     if np.percentile(levels, 95) < DECIBELS * SILENCE + _OVER_FLOOR:
         return 1.0
     shortest = SHORTEST * _COLUMNS
-    lengths = np.diff(_edges(_is_quiet(levels)), axis=1)
-    return float(lengths[lengths >= shortest].sum()) / len(levels)
+    lengths = [end - first for first, end in stretches(_is_quiet(levels))]
+    return sum(length for length in lengths if length >= shortest) / len(levels)
 
 
 def _is_quiet(levels: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -102,14 +115,14 @@ def _smoothed(values: NDArray[np.float64], n: int) -> NDArray[np.float64]:
     return np.convolve(np.pad(values, n // 2, mode="edge"), np.full(n, 1 / n), mode="valid")
 
 
-def _edges(is_quiet: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """First step and the one after the last of each quiet stretch: [N, 2]."""
-    changes = np.diff(np.concatenate([[False], is_quiet, [False]]).astype(np.int8))
-    return np.flatnonzero(changes).reshape(-1, 2)
+def stretches(steps: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First and the one after the last of each run of true steps."""
+    changes = np.diff(np.concatenate([[False], steps, [False]]).astype(np.int8))
+    return [(int(first), int(end)) for first, end in np.flatnonzero(changes).reshape(-1, 2)]
 
 
 def _spans(is_quiet: NDArray[np.bool_]) -> Spans:
-    return [(float(a) * _STEP, float(b) * _STEP) for a, b in _edges(is_quiet)]
+    return [(first * _STEP, end * _STEP) for first, end in stretches(is_quiet)]
 
 
 def depth(times: NDArray[np.float64], spans: Spans) -> NDArray[np.float64]:

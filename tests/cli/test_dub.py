@@ -22,6 +22,7 @@ from lipsync_cli.cli import app, dub, options
 from lipsync_cli.dubbing import pipeline
 from lipsync_cli.dubbing.job import DubSettings
 from lipsync_cli.interfaces import Box, Frame, Image
+from lipsync_cli.media.audio import load_waveform
 from lipsync_cli.media.camera import CameraMove
 from lipsync_cli.media.reader import VideoReader
 from lipsync_cli.media.writer import VideoWriter
@@ -44,7 +45,7 @@ def portrait(weights_folder: Path) -> Image:
 
 
 @pytest.fixture(scope="session")
-def inputs(tmp_path_factory: pytest.TempPathFactory, portrait: Image) -> Path:
+def inputs(tmp_path_factory: pytest.TempPathFactory, portrait: Image, weights_folder: Path) -> Path:
     """A folder of everything that the tests read; nothing may change in it."""
     folder = tmp_path_factory.mktemp("inputs")
     move = {"path": Path("portrait.jpg"), "size": SIZE, "n_frames": 20, "rate": RATE}
@@ -56,7 +57,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, portrait: Image) -> Path:
         folder / "no_face.mp4",
         CameraMove(portrait, first=Box(0, 300, 200, 500), last=Box(20, 310, 200, 490), **move),
     )
-    sound = 0.2 * np.random.default_rng(0).standard_normal(round(16_000 * SECONDS)).astype(np.float32)
+    sound = load_waveform(weights_folder / "demo" / "speech.m4a").samples[: round(16_000 * SECONDS)]
     soundfile.write(folder / "speech.wav", sound, 16_000)
     soundfile.write(folder / "empty.wav", sound[:0], 16_000)
     (folder / "text.mp4").write_text("This is not a video.\n" * 20)
@@ -172,6 +173,7 @@ def test_the_report_is_json_with_counts_settings_and_checksums(inputs: Path, out
         "face_detector",
         "face_landmarks",
         "speech_embedding",
+        "voice_detector",
     }
     assert all(len(network["sha256"]) == 64 for network in roles.values())
     assert roles["talking_face"]["name"] == str(model)

@@ -24,8 +24,11 @@ RATE = Fraction(25)
 PAUSE = (1.2, 2.3)
 """Seconds in which the speech says nothing."""
 SECONDS = 3.0
+NOISE = 1.8
+"""Seconds of noise that take its place."""
 DEEP = slice(40, 49)
 """Frames well inside of the pause: a mouth needs some to close and opens before a word."""
+DEEP_IN_NOISE = slice(56, 66)
 
 
 @pytest.fixture(scope="module")
@@ -47,16 +50,20 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, weights_folder: Path) -> Pa
     first, last = (round(16_000 * time) for time in PAUSE)
     speech[first:last] = 0
     soundfile.write(folder / "speech.wav", speech, 16_000)
+    noise = speech.std() * np.random.default_rng(0).standard_normal(len(speech)).astype(np.float32)
+    soundfile.write(folder / "noise.wav", noise, 16_000)
+    noisy = [speech[:first], noise[: round(16_000 * NOISE)], speech[last:]]
+    soundfile.write(folder / "noisy.wav", np.concatenate(noisy), 16_000)
     return folder
 
 
-def dub(inputs: Path, output: Path, *flags: str) -> list[Image]:
+def dub(inputs: Path, output: Path, *flags: str, speech: str = "speech.wav") -> list[Image]:
     with pytest.raises(SystemExit) as ended:
         app.main(
             [
                 "dub",
                 str(inputs / "face.mp4"),
-                str(inputs / "speech.wav"),
+                str(inputs / speech),
                 "-o",
                 str(output),
                 "--preset",
@@ -89,6 +96,27 @@ def test_in_a_pause_the_lips_are_closed(inputs: Path, tmp_path: Path) -> None:
     assert dubbed[DEEP].mean() < 0.4 * filmed[DEEP].mean()
     assert dubbed[DEEP].mean() < 0.5 * speaking
     assert np.ptp(dubbed[DEEP]) < 0.1 * speaking  # at rest
+
+
+def test_noise_and_no_voice_is_a_pause_too(inputs: Path, tmp_path: Path) -> None:
+    """It is as loud as the speech."""
+    dubbed = openings(dub(inputs, tmp_path / "out.mp4", speech="noisy.wav"))
+    by_loudness = openings(dub(inputs, tmp_path / "loud.mp4", "--pauses", "loudness", speech="noisy.wav"))
+    speaking = np.percentile(np.r_[dubbed[3:28], dubbed[76:]], 90)
+    assert dubbed[DEEP_IN_NOISE].mean() < 0.5 * speaking
+    assert np.ptp(dubbed[DEEP_IN_NOISE]) < 0.1 * speaking  # at rest
+    assert np.ptp(by_loudness[DEEP_IN_NOISE]) > 3 * np.ptp(dubbed[DEEP_IN_NOISE]), "else nothing was quieted"
+
+
+def test_without_any_voice_the_lips_stay_closed_and_that_is_told(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dubbed = openings(dub(inputs, tmp_path / "out.mp4", speech="noise.wav"))
+    assert "noise.wav: no voice is heard in it, so the lips stay closed" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    assert np.ptp(dubbed[12:63]) < 0.015  # face heights; a slow drift
+    assert np.abs(np.diff(dubbed[12:63])).max() < 0.003
 
 
 def test_with_silence_original_the_filmed_mouth_is_untouched_in_a_pause(inputs: Path, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile
 from filelock import FileLock
@@ -20,6 +19,7 @@ from filelock import FileLock
 from lipsync_cli.cli import app
 from lipsync_cli.dubbing import pipeline
 from lipsync_cli.interfaces import Box, Frame
+from lipsync_cli.media.audio import load_waveform
 from lipsync_cli.media.camera import CameraMove
 from lipsync_cli.media.reader import VideoReader
 from lipsync_cli.media.writer import VideoWriter
@@ -58,7 +58,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, weights_folder: Path) -> Pa
     ) as sink:
         for frame in film:
             sink.write(frame)
-    sound = 0.2 * np.random.default_rng(0).standard_normal(round(16_000 * SECONDS)).astype(np.float32)
+    sound = load_waveform(weights_folder / "demo" / "speech.m4a").samples[: round(16_000 * SECONDS)]
     soundfile.write(folder / "speech.wav", sound, 16_000)
     tiny = WarpingGeneratorSettings(
         widths=(4, 4, 4, 4),

@@ -202,7 +202,8 @@ class World:
 
     def parts(self, stream: Stream, duration: float) -> DubParts:
         def drawing() -> Drawing:
-            return Drawing(self.silent_lip, self.talking_face, tuple(self.speeches))
+            pauses = tuple([] for _ in self.speeches)
+            return Drawing(self.silent_lip, self.talking_face, tuple(self.speeches), pauses)
 
         return DubParts(stream, Finder(), Finder(), drawing, (Speaker(duration),))
 

@@ -1,0 +1,106 @@
+"""Sounds as the user names them -> what generators hear of them, and where they pause."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lipsync_cli.assembly_networks import note_of
+from lipsync_cli.errors import MediaError, WeightsError
+
+if TYPE_CHECKING:
+    from lipsync_cli.dubbing.job import NetworkUsed
+    from lipsync_cli.interfaces import Speech, Waveform
+    from lipsync_cli.speech.pauses import Spans
+
+_LOG = logging.getLogger(__name__)
+_ROLES = ("speech_embedding", "voice_detector")
+
+
+def hearing_networks() -> list[NetworkUsed]:
+    """The files of all networks that hear, whether a dub needs them or not. Raises WeightsError."""
+    return [note_of(role, *_find(role)) for role in _ROLES]
+
+
+def load_speech(path: Path) -> Waveform:
+    """16 kHz; MediaError when there is no sound in it."""
+    from lipsync_cli.media.audio import load_waveform
+
+    waveform = load_waveform(path)
+    if waveform.duration == 0:
+        raise MediaError(f"{path}: its sound is empty; give a file with speech in it")
+    return waveform
+
+
+def make_speeches(hears: str, waveforms: Sequence[Waveform], used: list[NetworkUsed]) -> tuple[Speech, ...]:
+    """What a generator hears of 16 kHz waveforms; `used` is told of the speech network's file, if any.
+
+    Raises WeightsError.
+    """
+    from lipsync_cli.speech.embedding_mel import embedding_mel
+    from lipsync_cli.speech.mel import mel_spectrogram
+    from lipsync_cli.speech.windows import MelWindows, MelWindowsFromFrame, SpeechEmbeddingWindows
+
+    if hears == "mel":
+        return tuple(MelWindows(mel_spectrogram(waveform)) for waveform in waveforms)
+    if hears == "mel_from_frame":
+        return tuple(MelWindowsFromFrame(mel_spectrogram(waveform)) for waveform in waveforms)
+    if hears != "speech_embedding":
+        raise WeightsError(f"this generator hears '{hears}', which this version of lipsync_cli cannot make")
+    from lipsync_cli.models.speech_embedding import N_BINS, SpeechEmbedding
+    from lipsync_cli.registry.checkpoint import load_into
+    from lipsync_cli.speech.voices import heard_as
+
+    name, path = _find("speech_embedding")
+    network = SpeechEmbedding().eval()
+    load_into(network, path)
+    used.append(note_of("speech_embedding", name, path))
+    hear = heard_as(network.steps, N_BINS)
+    return tuple(SpeechEmbeddingWindows(embedding_mel(waveform), hear) for waveform in waveforms)
+
+
+def find_pauses(
+    waveforms: Sequence[Waveform],
+    sounds: Sequence[Path],
+    by: Literal["voice", "loudness"],
+    used: list[NetworkUsed],
+) -> tuple[Spans, ...]:
+    """Where each of these 16 kHz waveforms pauses; a sound in which nobody speaks is warned of.
+
+    sounds: the files that they come from.
+    used: is told of the voice detector's file, where that is asked.
+
+    Raises WeightsError.
+    """
+    from lipsync_cli.speech.pauses import pauses
+
+    if by == "loudness":
+        return tuple(pauses(waveform) for waveform in waveforms)
+    from lipsync_cli.models.voice_detector import VoiceDetector
+    from lipsync_cli.registry.checkpoint import load_into
+    from lipsync_cli.speech.voice_activity import voiceless
+
+    name, path = _find("voice_detector")
+    network = VoiceDetector().eval()
+    load_into(network, path)
+    used.append(note_of("voice_detector", name, path))
+    found = []
+    for waveform, sound in zip(waveforms, sounds, strict=True):
+        silent = voiceless(waveform, network)
+        if silent == [(0.0, waveform.duration)]:
+            _LOG.warning(
+                "%s: no voice is heard in it, so the lips stay closed; --pauses loudness moves them with it",
+                sound,
+            )
+        found.append(pauses(waveform, silent))
+    return tuple(found)
+
+
+def _find(role: str) -> tuple[str, Path]:
+    """Name and checked file of a shipped network."""
+    from lipsync_cli.registry.store import find_weights, load_registry
+
+    name = load_registry().name_for(role)
+    return name, find_weights(name)
