@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lipsync_cli.assembly_networks import note_of
 from lipsync_cli.errors import MediaError, WeightsError
+from lipsync_cli.interfaces import FURTHER_STEPS
 
 if TYPE_CHECKING:
     from lipsync_cli.dubbing.job import NetworkUsed
@@ -47,7 +48,7 @@ def make_speeches(hears: str, waveforms: Sequence[Waveform], used: list[NetworkU
         return tuple(MelWindows(mel_spectrogram(waveform)) for waveform in waveforms)
     if hears == "mel_from_frame":
         return tuple(MelWindowsFromFrame(mel_spectrogram(waveform)) for waveform in waveforms)
-    if hears != "speech_embedding":
+    if hears not in ("speech_embedding", "speech_embedding_wide"):
         raise WeightsError(f"this generator hears '{hears}', which this version of lipsync_cli cannot make")
     from lipsync_cli.models.speech_embedding import N_BINS, SpeechEmbedding
     from lipsync_cli.registry.checkpoint import load_into
@@ -58,7 +59,8 @@ def make_speeches(hears: str, waveforms: Sequence[Waveform], used: list[NetworkU
     load_into(network, path)
     used.append(note_of("speech_embedding", name, path))
     hear = heard_as(network.steps, N_BINS)
-    return tuple(SpeechEmbeddingWindows(embedding_mel(waveform), hear) for waveform in waveforms)
+    further = FURTHER_STEPS if hears == "speech_embedding_wide" else 0
+    return tuple(SpeechEmbeddingWindows(embedding_mel(waveform), hear, further) for waveform in waveforms)
 
 
 def find_pauses(

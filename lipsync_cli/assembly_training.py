@@ -25,12 +25,14 @@ from lipsync_cli.device import resolve_device
 from lipsync_cli.errors import DataError, SettingsError
 from lipsync_cli.models.avsyncnet import AVSyncNet
 from lipsync_cli.models.face_generator import UNetFaceGenerator
+from lipsync_cli.models.lip_predictor import LipPredictor
 from lipsync_cli.models.lip_reader import LipReader
 from lipsync_cli.settings import from_mapping, to_mapping
 from lipsync_cli.training.avsyncnet import AVSyncNetStage, AVSyncNetTraining, SyncTraining
 from lipsync_cli.training.board import require_tensorboard
 from lipsync_cli.training.compute import Compute, training_precision
 from lipsync_cli.training.generator import GeneratorTraining
+from lipsync_cli.training.lip_predictor import LipPredictorStage, LipPredictorTraining
 from lipsync_cli.training.lip_reader import LipReaderStage, LipReaderTraining
 from lipsync_cli.training.loop import LoopSettings, Progress, Run, Stage
 from lipsync_cli.training.plateau import PlateauWatch
@@ -39,7 +41,7 @@ from lipsync_cli.training.silent_lip import SilentLipStage, SilentLipTraining
 from lipsync_cli.training.stages import AskedSettings, Settings, resolve
 from lipsync_cli.training.syncnet import SyncNetStage, SyncNetTraining
 from lipsync_cli.training.talking_face import TalkingFaceStage, TalkingFaceTraining
-from lipsync_cli.training.warping import WarpingStage, WarpingTraining
+from lipsync_cli.training.warping import Teachers, WarpingStage, WarpingTraining
 
 _LOG = logging.getLogger(__name__)
 
@@ -143,19 +145,19 @@ def _build(stage: str, settings: Settings, corpus: Corpus, compute: Compute) -> 
         return SyncNetStage(corpus, settings, compute)
     if isinstance(settings, LipReaderTraining):
         return LipReaderStage(corpus, settings, compute)
+    if isinstance(settings, LipPredictorTraining):
+        return LipPredictorStage(corpus, settings, compute, embedding=speech_embedding())
     look = look_by_landmarks()
     if isinstance(settings, WarpingTraining):
         reader = given_network(LipReader, settings.lip_reader, "lip_reader", stage)
         sync = settings.coefficients.sync > 0
-        return WarpingStage(
-            corpus,
-            settings,
-            compute,
+        teachers = Teachers(
             reader=reader,
             embedding=speech_embedding(),
-            look=look,
             sync_network=given_network(AVSyncNet, settings.avsyncnet, "avsyncnet", stage) if sync else None,
+            predictor=_lip_predictor(settings, stage),
         )
+        return WarpingStage(corpus, settings, compute, teachers=teachers, look=look)
     if isinstance(settings, SilentLipTraining):
         return SilentLipStage(corpus, settings, compute, judges=judges_of(settings, stage), look=look)
     judges, silent_lip = judges_of(settings, stage, compute.device), None
@@ -163,6 +165,13 @@ def _build(stage: str, settings: Settings, corpus: Corpus, compute: Compute) -> 
         silent_lip = given_network(UNetFaceGenerator, settings.silent_lip, "silent_lip", stage)
         _check_silent_lip(silent_lip, settings)
     return TalkingFaceStage(corpus, settings, compute, judges=judges, look=look, silent_lip=silent_lip)
+
+
+def _lip_predictor(settings: WarpingTraining, stage: str) -> LipPredictor | None:
+    """What the generator is to begin with; None: what its start has."""
+    if settings.lip_predictor is None:
+        return None
+    return given_network(LipPredictor, settings.lip_predictor, "lip_predictor", stage)
 
 
 def _check_silent_lip(silent_lip: UNetFaceGenerator, settings: TalkingFaceTraining) -> None:

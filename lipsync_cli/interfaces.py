@@ -253,6 +253,10 @@ class LandmarkFinder(Protocol):
     def find(self, image: Image, box: Box) -> Landmarks | None: ...
 
 
+FURTHER_STEPS = 15
+"""Steps of 40 ms that `speech_embedding_wide` has before and after the ten of `speech_embedding`."""
+
+
 class Speech(Protocol):
     """What a generator hears, asked by presentation times of frames in seconds.
 
@@ -274,7 +278,8 @@ class FaceGenerator(Protocol):
     0: it looks at the frame that it draws anew, which then comes in their place, as [B, 1, 3, S, S].
     """
     hears: str
-    """Which `Speech`: `mel`, `mel_from_frame` ([B, 1, 80, 16]) or `speech_embedding` ([B, 10, 384])."""
+    """Which `Speech`: `mel`, `mel_from_frame` ([B, 1, 80, 16]), `speech_embedding` ([B, 10, 384]) or
+    `speech_embedding_wide` ([B, 40, 384])."""
     scalable: bool
     """True: it also takes references and pose at a whole multiple of S and answers at that size."""
 

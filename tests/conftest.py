@@ -135,7 +135,7 @@ class DrawnCorpus:
     def __init__(self, folder: Path, image_size: int) -> None:
         self.folder = folder
         self.image_size = image_size
-        start_cache(folder, CacheSettings(image_size=image_size))
+        start_cache(folder, CacheSettings(image_size=image_size, crop_centre="features"))
 
     def add(
         self,

@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 def train(
     stage: Annotated[
-        Literal["syncnet", "avsyncnet", "gs", "gl", "lip_reader"],
+        Literal["syncnet", "avsyncnet", "gs", "gl", "lip_reader", "lip_predictor"],
         typer.Option(help="syncnet: Wav2Lip's expert; gs: silent-lip generator; gl: talking-face generator."),
     ],
     data: Annotated[Path, typer.Option(help="A cache of `lipsync prepare`.", readable=False)],
@@ -62,6 +62,10 @@ def train(
         str | None,
         typer.Option(metavar="FILE", help="Trained by stage lip_reader (for the default generator)."),
     ] = None,
+    lip_predictor: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Trained by stage lip_predictor (for the default generator)."),
+    ] = None,
     syncnet: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Trained by stage syncnet, or Wav2Lip's (gl: setups A to G)."),
@@ -87,6 +91,7 @@ def train(
         "avsyncnet": avsyncnet,
         "silent_lip": silent_lip,
         "lip_reader": lip_reader,
+        "lip_predictor": lip_predictor,
         "syncnet": syncnet,
         "vgg": vgg,
     }

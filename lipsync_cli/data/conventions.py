@@ -36,6 +36,7 @@ def todays_settings(**chosen: Any) -> CacheSettings:
         crop_top_margin=track.TOP_MARGIN,
         crop_chin_margin=track.CHIN_MARGIN,
         crop_smoothing=track.SMOOTHING,
+        crop_centre="features",  # by `faces.centring`
         **chosen,
     )
 

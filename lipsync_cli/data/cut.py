@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lipsync_cli.data.corpora.source import SourceClip
 from lipsync_cli.data.layout import FRAMES_PER_SECOND, CacheSettings, ClipArrays, ClipFacts
 from lipsync_cli.errors import DataError
+from lipsync_cli.faces.centring import centred_on_features
 from lipsync_cli.faces.crop import crop_face, points_in_crop
 from lipsync_cli.faces.landmarks import opening, roll, yaw
 from lipsync_cli.faces.track import FaceTracker, Observation, build_track
@@ -169,10 +170,12 @@ def _track(stream: FrameStream, tools: Tools) -> _Tracked:
     if len(faces) < SHORTEST:
         seen = sum(face is not None for *_, face in frames)
         raise DataError(f"{stream.info.path}: {seen} of {len(frames)} frames have a face, no second in a row")
-    track = build_track(
-        [time for _, time, _ in faces],
-        [i == 0 for i in range(len(faces))],
-        [Observation.of(face) for *_, face in faces],
+    track = centred_on_features(
+        build_track(
+            [time for _, time, _ in faces],
+            [i == 0 for i in range(len(faces))],
+            [Observation.of(face) for *_, face in faces],
+        )
     )
     return _Tracked([index for index, _, _ in faces], track.times, [face for *_, face in faces], track.boxes)
 

@@ -75,7 +75,7 @@ class FaceBatch(Tensors):
     references: Tensor
     """[C, 2, 3, S, S], closed and open."""
     log_mel: Tensor
-    """[C, F, 76, 32] around each target."""
+    """[C, F, 76 + 8 further, 32] around each target."""
     lips: Tensor
     """[C, F, 40, 2] lip points over the face's side, (0, 0) in the middle of the lower half."""
     reference_lips: Tensor
@@ -93,9 +93,13 @@ def draw_face_batch(
     *,
     picture: PictureAugmentation,
     voice: VoiceAugmentation,
+    further: int = 0,
 ) -> FaceBatch:
-    """Targets, references and what is heard around the targets; one change of colours and shape a clip."""
-    samples = [_draw_face_sample(corpus, rng, sampling, voice) for _ in range(sampling.n_clips)]
+    """Targets, references and what is heard around the targets; one change of colours and shape a clip.
+
+    further: steps of the speech embedding that are heard on either side of the usual ten.
+    """
+    samples = [_draw_face_sample(corpus, rng, sampling, voice, further) for _ in range(sampling.n_clips)]
     pictures = torch.stack([sample.pictures for sample in samples])
     size = pictures.shape[-1]
     grids = [random_grid(rng, size, picture) for _ in samples]
@@ -118,13 +122,13 @@ def draw_face_batch(
 class _FaceSample:
     pictures: Tensor  # [2 + F, 3, S, S]: closed, open, targets
     lips: Tensor  # [2 + F, 40, 2] in [-1, 1]
-    log_mel: Tensor  # [F, 76, 32]
+    log_mel: Tensor  # [F, 76 + 8 further, 32]
     sync_mel: Tensor  # [1, 80, 16]
     spoken: bool
 
 
 def _draw_face_sample(
-    corpus: Corpus, rng: np.random.Generator, sampling: FaceSampling, voice: VoiceAugmentation
+    corpus: Corpus, rng: np.random.Generator, sampling: FaceSampling, voice: VoiceAugmentation, further: int
 ) -> _FaceSample:
     clip = corpus.draw(rng)
     order = np.argsort(clip.openings, kind="stable")
@@ -138,7 +142,7 @@ def _draw_face_sample(
     return _FaceSample(
         pictures=crops,
         lips=torch.from_numpy((lips + 0.5) / crops.shape[-1] * 2 - 1),
-        log_mel=_hear(clip, targets, rng, voice, is_silent),
+        log_mel=_hear(clip, targets, rng, voice, further, is_silent),
         sync_mel=MelWindows(clip.read("mel")).starting([targets[0] / FRAMES_PER_SECOND])[0],
         spoken=sampling.consecutive and not is_silent,
     )
@@ -187,7 +191,12 @@ def _draw_references(
 
 
 def _hear(
-    clip: Clip, frames: Sequence[int], rng: np.random.Generator, voice: VoiceAugmentation, is_silent: bool
+    clip: Clip,
+    frames: Sequence[int],
+    rng: np.random.Generator,
+    voice: VoiceAugmentation,
+    further: int,
+    is_silent: bool,
 ) -> Tensor:
     log_mel = clip.read("log_mel")
     if is_silent:
@@ -199,7 +208,9 @@ def _hear(
             log_mel.T, rng, voice, per_decibel=_LOG_MEL_PER_DECIBEL, floor=silence_floor(log_mel)
         ).T
     times = [frame / FRAMES_PER_SECOND for frame in frames]
-    return torch.from_numpy(SpeechEmbeddingWindows.columns_around(np.ascontiguousarray(log_mel), times))
+    return torch.from_numpy(
+        SpeechEmbeddingWindows.columns_around(np.ascontiguousarray(log_mel), times, further)
+    )
 
 
 def _moved_lips(lips: Tensor, grid: Tensor) -> Tensor:

@@ -69,6 +69,8 @@ class CacheSettings:
     """The crop ends this far below the chin, in face heights."""
     crop_smoothing: int = 7
     """Frames over which the crop's box is averaged."""
+    crop_centre: Literal["edges", "features"] = "edges"
+    """What lies around the middle of the crop's width: both edges of the face, or eyes and nose."""
     version: int = 1
     """Layout of the cache."""
 

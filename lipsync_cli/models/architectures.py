@@ -12,6 +12,7 @@ from lipsync_cli.errors import SettingsError
 from lipsync_cli.models.avsyncnet import AVSyncNet, AVSyncNetSettings
 from lipsync_cli.models.discriminator import Discriminator, DiscriminatorSettings
 from lipsync_cli.models.face_generator import UNetFaceGenerator, UNetSettings
+from lipsync_cli.models.lip_predictor import LipPredictor, LipPredictorSettings
 from lipsync_cli.models.lip_reader import LipReader, LipReaderSettings
 from lipsync_cli.models.public_adapters import SyncNet, SyncNetSettings
 from lipsync_cli.models.warping_generator import WarpingFaceGenerator, WarpingGeneratorSettings
@@ -22,6 +23,7 @@ ARCHITECTURES: dict[str, tuple[type[Any], type[nn.Module]]] = {
     "discriminator": (DiscriminatorSettings, Discriminator),
     "syncnet": (SyncNetSettings, SyncNet),
     "unet": (UNetSettings, UNetFaceGenerator),
+    "lip_predictor": (LipPredictorSettings, LipPredictor),
     "lip_reader": (LipReaderSettings, LipReader),
     "warping_generator": (WarpingGeneratorSettings, WarpingFaceGenerator),
 }

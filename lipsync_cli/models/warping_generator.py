@@ -8,13 +8,15 @@ painted picture; the face is the sum of masked warped references and masked pain
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lipsync_cli.errors import SettingsError
+from lipsync_cli.interfaces import FURTHER_STEPS
+from lipsync_cli.models.lip_predictor import N_MOVEMENTS, LipPredictor, LipPredictorSettings
 from lipsync_cli.models.mixing import with_contrast_of
 from lipsync_cli.models.moving import moved
 from lipsync_cli.models.resizing import enlarging
@@ -29,6 +31,8 @@ class SpeechEncoderSettings:
 
     n_steps: int = 10
     """Steps of the speech embedding (40 ms each) around a frame."""
+    predictor: LipPredictorSettings | None = None
+    """What predicts the lips' movement from further steps on either side; None: nothing does."""
     inputs: int = 384
     """Numbers of one step."""
     step_width: int = 96
@@ -61,10 +65,20 @@ class WarpingGeneratorSettings:
 
 
 class SpeechEncoder(nn.Module):
-    """From the steps of the speech embedding around a frame to one vector."""
+    """From the steps of the speech embedding around a frame to one vector.
+
+    With a predictor of the lips' movement, which is trained before and stays as it is, its answers for the
+    frame and four on either side are heard too, by hidden units that begin as if they were not.
+    """
 
     def __init__(self, settings: SpeechEncoderSettings) -> None:
         super().__init__()
+        self.n_steps = settings.n_steps
+        self.predictor = None
+        if settings.predictor is not None:
+            self.predictor = LipPredictor(settings.predictor).requires_grad_(False)
+            self.predicted = nn.Linear((settings.n_steps - 1) * N_MOVEMENTS, settings.width, bias=False)
+            nn.init.zeros_(self.predicted.weight)
         self.normalise = nn.BatchNorm1d(settings.inputs, affine=False)
         self.dropout = nn.Dropout(settings.dropout)
         self.step = nn.Linear(settings.inputs, settings.step_width)
@@ -72,10 +86,28 @@ class SpeechEncoder(nn.Module):
         self.out = nn.Linear(settings.width, settings.outputs)
 
     def forward(self, speech: Tensor) -> Tensor:
-        """[B, n_steps, inputs] -> [B, outputs]."""
-        x = self.normalise(speech.flatten(0, 1)).unflatten(0, speech.shape[:2])
+        """[B, n_steps + 2 further, inputs] -> [B, outputs]."""
+        middle = speech[:, self.further : self.further + self.n_steps]
+        x = self.normalise(middle.flatten(0, 1)).unflatten(0, middle.shape[:2])
         x = F.relu(self.step(self.dropout(x))).flatten(1)
-        return F.relu(self.out(F.relu(self.hidden(self.dropout(x)))))
+        x = self.hidden(self.dropout(x))
+        if self.predictor is not None:
+            with torch.no_grad():
+                movement = self.predictor(speech)
+            x = x + self.predicted(movement.flatten(1))
+        return F.relu(self.out(F.relu(x)))
+
+    @property
+    def further(self) -> int:
+        """Steps that are heard on either side of the `n_steps`."""
+        return 0 if self.predictor is None else FURTHER_STEPS
+
+    def train(self, mode: bool = True) -> Self:
+        """The predictor does not learn here."""
+        super().train(mode)
+        if self.predictor is not None:
+            self.predictor.eval()
+        return self
 
 
 class SpokenBlock(nn.Module):
@@ -161,13 +193,13 @@ class WarpingFaceGenerator(nn.Module):
     """
 
     n_references = 2
-    hears = "speech_embedding"
     scalable = True
 
     def __init__(self, settings: WarpingGeneratorSettings) -> None:
         super().__init__()
         self.settings = settings
         self.image_size = settings.image_size
+        self.hears = "speech_embedding" if settings.speech.predictor is None else "speech_embedding_wide"
         widths, spoken = settings.widths, settings.speech.outputs
         self.speech_encoder = SpeechEncoder(settings.speech)
         inputs = 3 * (self.n_references + 1) * _UNSHUFFLE**2
@@ -187,8 +219,8 @@ class WarpingFaceGenerator(nn.Module):
         nn.init.zeros_(cast(Tensor, self.head.bias))
 
     def forward(self, speech: Tensor, references: Tensor, pose: Tensor) -> Tensor:
-        """speech [B, 10, 384], references [B, 2, 3, kS, kS] (closed, open), pose [B, 3, kS, kS] with its
-        lower half zero, in [0, 1] -> faces [B, 3, kS, kS] in [0, 1]."""
+        """speech [B, 10, 384] (with a predictor [B, 40, 384]), references [B, 2, 3, kS, kS] (closed, open),
+        pose [B, 3, kS, kS] with its lower half zero, in [0, 1] -> faces [B, 3, kS, kS] in [0, 1]."""
         return self.compose(self.motion(speech, references, pose), references, pose)
 
     def motion(self, speech: Tensor, references: Tensor, pose: Tensor) -> Motion:

@@ -60,7 +60,7 @@ class MelWindowsFromFrame(MelWindows):
 
 
 class SpeechEmbeddingWindows:
-    """Windows of 10 steps, 0.76 s, of the speech embedding. Past either end: digital silence.
+    """Windows of 10 steps, 0.76 s, of the speech embedding, or of more. Past either end: digital silence.
 
     Columns are 10 ms apart, column c centred on 0.016 + 0.01 c s. Ten steps come of 76 columns; of those that
     start at column c, step j is centred on 0.211 + 0.04 j + 0.01 c s, so their middle is 0.391 + 0.01 c s.
@@ -69,6 +69,7 @@ class SpeechEmbeddingWindows:
     Args:
         log_mel: float32 [T, 32], of `embedding_mel`.
         network: [B, T, 32] -> [B, (T - 40) // 4 + 1, 384], as `SpeechEmbedding.steps`.
+        further: steps on either side of the ten.
     """
 
     N_STEPS = 10
@@ -79,32 +80,43 @@ class SpeechEmbeddingWindows:
     _MIDDLE = embedding_mel.FIRST_CENTRE * RATE + (_STRIDE * (N_STEPS - 1) + _REACH - 1) / 2  # = 39.1
     _CHUNK = 1000  # steps at a time: 50 MB inside the network
 
-    def __init__(self, log_mel: NDArray[np.float32], network: Callable[[Tensor], Tensor]) -> None:
+    def __init__(
+        self, log_mel: NDArray[np.float32], network: Callable[[Tensor], Tensor], further: int = 0
+    ) -> None:
         self._columns = _Columns(log_mel, silence=embedding_mel.silence_floor(log_mel))
         self._network = network
+        self._further = further
+        self._n_steps = self.N_STEPS + 2 * further
 
     def around(self, times: Sequence[float]) -> Tensor:
-        """[B, 10, 384]: the steps whose middle is nearest to each time + FRAME_CENTRE, the later of two."""
-        first = self._first_columns(times)
+        """[B, 10 + 2 further, 384]: the steps whose middle is nearest to each time + FRAME_CENTRE, the later
+        of two."""
+        first = self._first_columns(times) - self._further * self._STRIDE
         if len(first) == 0:
-            return torch.empty(0, self.N_STEPS, 384)
+            return torch.empty(0, self._n_steps, 384)
         phases = first % self._STRIDE
         windows = torch.cat([self._of_one_phase(first[phases == phase]) for phase in np.unique(phases)])
         order = np.argsort(phases, kind="stable")
         return windows[torch.from_numpy(np.argsort(order))]
 
     def grid(self, n_frames: int) -> Tensor:
-        """All steps that the frames of a 25 fps clip hear, [n_frames + 9, 384]: frame i hears [i : i + 10].
+        """All steps that the frames of a 25 fps clip hear, [n_frames + 9 + 2 further, 384]: frame i hears
+        [i : i + 10 + 2 further].
 
         The same as `around` of the times i / 25, at a tenth of the work.
         """
-        return self._steps(int(self._first_columns([0.0])[0]), n_frames + self.N_STEPS - 1)
+        first = int(self._first_columns([0.0])[0]) - self._further * self._STRIDE
+        return self._steps(first, n_frames + self._n_steps - 1)
 
     @classmethod
-    def columns_around(cls, log_mel: NDArray[np.float32], times: Sequence[float]) -> NDArray[np.float32]:
-        """float32 [B, 76, 32]: what the network hears for `around`, for training, which changes voices."""
+    def columns_around(
+        cls, log_mel: NDArray[np.float32], times: Sequence[float], further: int = 0
+    ) -> NDArray[np.float32]:
+        """float32 [B, 76 + 8 further, 32]: what the network hears for `around`, for training, which changes
+        voices."""
         columns = _Columns(log_mel, silence=embedding_mel.silence_floor(log_mel))
-        return columns.take(cls._first_columns(times), cls._STRIDE * (cls.N_STEPS - 1) + cls._REACH)
+        first = cls._first_columns(times) - further * cls._STRIDE
+        return columns.take(first, cls._STRIDE * (cls.N_STEPS + 2 * further - 1) + cls._REACH)
 
     @classmethod
     def _first_columns(cls, times: Sequence[float]) -> NDArray[np.int64]:
@@ -112,17 +124,17 @@ class SpeechEmbeddingWindows:
         return _floor(centres * cls.RATE - cls._MIDDLE + 0.5)
 
     def _of_one_phase(self, first: NDArray[np.int64]) -> Tensor:
-        """[B, 10, 384] of windows whose first columns are whole steps apart: neighbours share steps.
+        """[B, n, 384] of windows whose first columns are whole steps apart: neighbours share steps.
 
         Frames in a pause hear what lies long before: what is far apart is computed in pieces, each once.
         """
         columns, asked = np.unique(first, return_inverse=True)
         index = (columns - columns[0]) // self._STRIDE
         windows = []
-        for run in np.split(index, np.flatnonzero(np.diff(index) > self.N_STEPS) + 1):
+        for run in np.split(index, np.flatnonzero(np.diff(index) > self._n_steps) + 1):
             begin = int(columns[0]) + int(run[0]) * self._STRIDE
-            rows = torch.from_numpy(run - run[0])[:, None] + torch.arange(self.N_STEPS)
-            windows.append(self._steps(begin, int(run[-1] - run[0]) + self.N_STEPS)[rows])
+            rows = torch.from_numpy(run - run[0])[:, None] + torch.arange(self._n_steps)
+            windows.append(self._steps(begin, int(run[-1] - run[0]) + self._n_steps)[rows])
         return torch.cat(windows)[torch.from_numpy(asked)]
 
     def _steps(self, first: int, n_steps: int) -> Tensor:

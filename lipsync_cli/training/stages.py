@@ -11,6 +11,7 @@ import lipsync_cli
 from lipsync_cli.errors import SettingsError
 from lipsync_cli.settings import from_mapping, override, read_toml, to_mapping
 from lipsync_cli.training.avsyncnet import AVSyncNetTraining
+from lipsync_cli.training.lip_predictor import LipPredictorTraining
 from lipsync_cli.training.lip_reader import LipReaderTraining
 from lipsync_cli.training.settings import KeptSettings
 from lipsync_cli.training.silent_lip import SilentLipTraining
@@ -18,7 +19,7 @@ from lipsync_cli.training.syncnet import SyncNetTraining
 from lipsync_cli.training.talking_face import TalkingFaceTraining
 from lipsync_cli.training.warping import WarpingTraining
 
-STAGES = ("syncnet", "avsyncnet", "gs", "gl", "lip_reader")
+STAGES = ("syncnet", "avsyncnet", "gs", "gl", "lip_reader", "lip_predictor")
 CONFIGS = ("default", "small", "paper")
 """Sets of settings files that come with the program."""
 ABLATIONS = tuple(f"ablations/{name}" for name in (*"abcdefgh", "fr1", "fr2", "fr3"))
@@ -28,6 +29,7 @@ Settings = (
     SyncNetTraining
     | AVSyncNetTraining
     | LipReaderTraining
+    | LipPredictorTraining
     | WarpingTraining
     | SilentLipTraining
     | TalkingFaceTraining
@@ -37,6 +39,7 @@ KINDS: Mapping[tuple[str, str], type[Any]] = {
     ("avsyncnet", "default"): AVSyncNetTraining,
     ("avsyncnet", "paper"): AVSyncNetTraining,
     ("lip_reader", "default"): LipReaderTraining,
+    ("lip_predictor", "default"): LipPredictorTraining,
     ("gs", "default"): WarpingTraining,  # one network in both roles
     ("gl", "default"): WarpingTraining,
     ("gs", "paper"): SilentLipTraining,
@@ -48,6 +51,7 @@ _FILES = {
     "syncnet": ("syncnet.toml",),
     "avsyncnet": ("avsyncnet.toml",),
     "lip_reader": ("lip_reader.toml",),
+    "lip_predictor": ("lip_predictor.toml",),
     "gs": ("silent_lip.toml", "talking_face.toml"),
     "gl": ("talking_face.toml",),
 }

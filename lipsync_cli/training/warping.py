@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lipsync_cli.data.augment import PictureAugmentation, VoiceAugmentation
 from lipsync_cli.data.corpus import Corpus, CorpusSettings, step_rng
 from lipsync_cli.data.face_samples import FaceBatch, FaceSampling, draw_face_batch
-from lipsync_cli.data.layout import Clip
+from lipsync_cli.data.layout import FRAMES_PER_SECOND, Clip
 from lipsync_cli.data.samples import WINDOW
 from lipsync_cli.errors import SettingsError
 from lipsync_cli.interfaces import Image
@@ -35,12 +36,13 @@ from lipsync_cli.losses.movement import (
 )
 from lipsync_cli.losses.sync import stabilized_sync_loss, sync_scores
 from lipsync_cli.models.avsyncnet import AVSyncNet
+from lipsync_cli.models.lip_predictor import LipPredictor
 from lipsync_cli.models.lip_reader import LipReader
 from lipsync_cli.models.mouth_discriminator import MouthDiscriminator, MouthDiscriminatorSettings
 from lipsync_cli.models.speech_embedding import SpeechEmbedding
 from lipsync_cli.models.warping_generator import WarpingFaceGenerator, WarpingGeneratorSettings
 from lipsync_cli.regions import lower_half, mask_lower_half, resize
-from lipsync_cli.registry.checkpoint import load_into, save_checkpoint
+from lipsync_cli.registry.checkpoint import fill, load_network, save_checkpoint
 from lipsync_cli.registry.store import find_weights
 from lipsync_cli.settings import to_mapping
 from lipsync_cli.speech.embedding_mel import N_BINS
@@ -84,8 +86,12 @@ class WarpingTraining:
     avsyncnet: str | None = None
     """File, or name in the registry, of the AVSyncNet of the synchronization loss; none: the registry's. Take
     another than the one that is to judge afterwards."""
+    lip_predictor: str | None = None
+    """File, or name in the registry, of the predictor of the lips' movement that the generator listens to;
+    none: that of start_from, if it has one. network.speech.predictor is then that file's, or start_from's."""
     start_from: str | None = None
-    """File, or name in the registry, of a talking face to go on from; none: random weights."""
+    """File, or name in the registry, of a talking face to go on from; none: random weights. One without a
+    predictor gets lip_predictor's."""
     loop: LoopSettings = field(default_factory=LoopSettings)
     corpus: CorpusSettings = field(default_factory=CorpusSettings)
     network: WarpingGeneratorSettings = field(default_factory=WarpingGeneratorSettings)
@@ -111,6 +117,18 @@ class WarpingTraining:
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Teachers:
+    """Networks that a training of the generator needs and does not change."""
+
+    reader: LipReader
+    embedding: SpeechEmbedding
+    sync_network: AVSyncNet | None = None
+    """For `coefficients.sync`."""
+    predictor: LipPredictor | None = None
+    """The generator takes it over. None: it has that of the network that it starts from, if that has one."""
+
+
 class WarpingStage:
     """A `Stage`."""
 
@@ -120,27 +138,23 @@ class WarpingStage:
         settings: WarpingTraining,
         compute: Compute,
         *,
-        reader: LipReader,
-        embedding: SpeechEmbedding,
+        teachers: Teachers,
         look: Look,
-        sync_network: AVSyncNet | None = None,
     ) -> None:
-        """reader, embedding and sync_network, which coefficients.sync needs: frozen."""
         torch.manual_seed(settings.loop.seed)
         self.corpus = corpus
         self.settings = settings
         self.compute = compute
         self.look = look
-        self.reader = compute.freeze(reader)
-        self.embedding = compute.freeze(embedding)
+        self.reader = compute.freeze(teachers.reader)
+        self.embedding = compute.freeze(teachers.embedding)
+        sync_network = teachers.sync_network
         self.sync_network = None if sync_network is None else compute.freeze(sync_network)
-        generator = WarpingFaceGenerator(settings.network)
-        if settings.start_from is not None:
-            load_into(generator, find_weights(settings.start_from))
-        self.generator = compute.place(generator)
+        self.generator = compute.place(_first_generator(settings, teachers.predictor))
+        self.further = self.generator.speech_encoder.further
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
         self.discriminator = compute.place(MouthDiscriminator(settings.discriminator))
-        n_points = reader.settings.n_points
+        n_points = teachers.reader.settings.n_points
         self.heard_shape = compute.place(nn.Linear(settings.network.speech.outputs, 2 * n_points))
         self.networks: Mapping[str, nn.Module] = {
             "generator": self.generator,
@@ -167,7 +181,12 @@ class WarpingStage:
         settings = self.settings
         rng = step_rng(settings.loop.seed, step)
         return draw_face_batch(
-            self.corpus, rng, settings.sampling, picture=settings.picture, voice=settings.voice
+            self.corpus,
+            rng,
+            settings.sampling,
+            picture=settings.picture,
+            voice=settings.voice,
+            further=self.further,
         )
 
     def train(self, batch: FaceBatch, step: int) -> dict[str, float]:
@@ -277,8 +296,16 @@ class WarpingStage:
     def talker(self) -> Talker:
         """The moving average, as it is let speak."""
         nothing = np.zeros((0, N_BINS), np.float32)
-        silence = SpeechEmbeddingWindows(nothing, lambda mel: self._steps(mel).cpu()).around([0.0])[0]
-        return Talker(self.average, self.compute, hear_embedding, silence)
+        silence = self._windows(nothing).around([0.0])[0]
+        return Talker(self.average, self.compute, self._hear if self.further else hear_embedding, silence)
+
+    def _hear(self, clip: Clip, offset: int) -> Tensor:
+        """`hear_embedding` with the further steps."""
+        times = [(frame + offset) / FRAMES_PER_SECOND for frame in range(clip.n_frames)]
+        return self._windows(clip.read("log_mel")).around(times)
+
+    def _windows(self, log_mel: NDArray[np.float32]) -> SpeechEmbeddingWindows:
+        return SpeechEmbeddingWindows(log_mel, lambda mel: self._steps(mel).cpu(), self.further)
 
     @torch.no_grad()
     def _steps(self, log_mel: Tensor) -> Tensor:
@@ -307,8 +334,28 @@ class WarpingStage:
             path,
             self.average,
             architecture="warping_generator",
-            settings=to_mapping(self.settings.network),
+            settings=to_mapping(self.generator.settings),
             extra=facts,
             half=True,
         )
         return path
+
+
+def _first_generator(settings: WarpingTraining, predictor: LipPredictor | None) -> WarpingFaceGenerator:
+    """The generator that a training begins with: fresh, or that of `start_from`, with a predictor or not.
+
+    Raises WeightsError where the network of start_from differs in more than its predictor.
+    """
+    network, path = settings.network, None
+    told = None if predictor is None else predictor.settings
+    if settings.start_from is not None:
+        path = find_weights(settings.start_from)
+        before = load_network(path)
+        if told is None and isinstance(before, WarpingFaceGenerator):
+            told = before.settings.speech.predictor
+    generator = WarpingFaceGenerator(replace(network, speech=replace(network.speech, predictor=told)))
+    if path is not None:
+        fill(generator, {**generator.state_dict(), **before.state_dict()}, path)
+    if predictor is not None and generator.speech_encoder.predictor is not None:
+        generator.speech_encoder.predictor.load_state_dict(predictor.state_dict())
+    return generator

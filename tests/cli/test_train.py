@@ -449,6 +449,7 @@ OTHER_SETTINGS = {
     "crop_top_margin": (0.0, 0.12),
     "crop_chin_margin": (0.2, 0.08),
     "crop_smoothing": (1, 7),
+    "crop_centre": ("edges", "features"),
     "version": (2, 1),
 }
 
@@ -473,8 +474,15 @@ def test_a_cache_with_other_mels_or_crops_is_refused(cache, toml, tmp_path, caps
 
 
 def test_a_cache_of_an_older_version_says_less_and_is_taken_for_what_it_is(cache, toml, tmp_path):
-    (cache / "cache.json").write_text('{"image_size": 32, "sample_rate": 16000, "version": 1}')
+    file = cache / "cache.json"
+    file.write_text('{"image_size": 32, "sample_rate": 16000, "crop_centre": "features", "version": 1}')
     assert (
         run(*arguments("avsyncnet", cache, tmp_path / "run", toml(SYNC.replace("steps = 40", "steps = 3"))))
         == 0
     )
+
+
+def test_a_cache_from_before_crops_were_centred_on_the_features_is_refused(cache, toml, tmp_path, capsys):
+    (cache / "cache.json").write_text('{"image_size": 32, "sample_rate": 16000, "version": 1}')
+    assert run(*arguments("avsyncnet", cache, tmp_path / "run", toml(SYNC))) == 7
+    assert "made with crop_centre edges (here features)" in capsys.readouterr().err

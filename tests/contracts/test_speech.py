@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from lipsync_cli.interfaces import Speech, Waveform
+from lipsync_cli.interfaces import FURTHER_STEPS, Speech, Waveform
 from lipsync_cli.models.speech_embedding import SpeechEmbedding
 from lipsync_cli.speech.embedding_mel import embedding_mel
 from lipsync_cli.speech.mel import mel_spectrogram
@@ -29,15 +29,18 @@ class Kind:
     """Seconds from one column to the next: shifts by whole columns are exact."""
 
 
-@pytest.fixture(params=["mel", "speech_embedding"])
+@pytest.fixture(params=["mel", "speech_embedding", "speech_embedding_wide"])
 def kind(request: pytest.FixtureRequest, weights_folder: Path) -> Kind:
     if request.param == "mel":
         return Kind(lambda samples: MelWindows(mel_spectrogram(Waveform(samples, RATE))), (1, 80, 16), 1 / 80)
     network = SpeechEmbedding().eval()
     network.load_state_dict(load_file(weights_folder / "speech_embedding.safetensors"))
+    further = FURTHER_STEPS if request.param == "speech_embedding_wide" else 0
     return Kind(
-        lambda samples: SpeechEmbeddingWindows(embedding_mel(Waveform(samples, RATE)), network.steps),
-        (10, 384),
+        lambda samples: SpeechEmbeddingWindows(
+            embedding_mel(Waveform(samples, RATE)), network.steps, further
+        ),
+        (10 + 2 * further, 384),
         1 / 100,
     )
 

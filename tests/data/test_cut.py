@@ -97,3 +97,14 @@ def test_a_text_that_is_called_a_film_is_left_out(tools, tmp_path):
     path.write_text("not a film, but a text of more than a few words\n" * 20)
     with pytest.raises(MediaError, match=r"text\.mp4"):
         prepare_clip(path, tools, CacheSettings())
+
+
+def test_crops_are_centred_on_eyes_and_nose(filmer, tools, tmp_path):
+    """As those of a dub: whatever a face turns away, its features lie around the middle."""
+    clip = prepare_clip(filmer.film(tmp_path / "film.mp4", 30), tools, CacheSettings(image_size=96))
+    scheme = SCHEMES["mesh468"]
+    eyes = [clip.landmarks[:, list(ring)].mean(axis=1)[:, 0] for ring in (scheme.eye_left, scheme.eye_right)]
+    middle = (eyes[0] + eyes[1] + clip.landmarks[:, scheme.nose_tip, 0]) / 3
+    assert np.abs(middle - 47.5).max() < 1.5
+    face = clip.landmarks[:, list(scheme.sides), 0].mean(axis=1)
+    assert np.abs(face - 47.5).mean() > np.abs(middle - 47.5).mean(), "she looks a little to the side"

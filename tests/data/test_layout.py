@@ -35,7 +35,7 @@ def test_a_clip_reads_back_what_was_written(draw_corpus):
 
 def test_clips_are_sorted_by_speaker_and_name(draw_corpus):
     settings, clips = open_cache(draw_corpus().folder)
-    assert settings == CacheSettings(image_size=32)
+    assert settings == CacheSettings(image_size=32, crop_centre="features")
     names = [(clip.speaker, clip.name) for clip in clips]
     assert names == sorted(names)
     assert len(names) == 8

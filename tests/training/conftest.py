@@ -16,6 +16,7 @@ from lipsync_cli.data.corpus import Corpus
 from lipsync_cli.data.layout import open_cache
 from lipsync_cli.models.avsyncnet import AVSyncNet, AVSyncNetSettings
 from lipsync_cli.models.face_generator import UNetFaceGenerator, UNetSettings
+from lipsync_cli.models.lip_predictor import LipPredictor
 from lipsync_cli.models.lip_reader import LipReader, LipReaderSettings
 from lipsync_cli.models.speech_embedding import SpeechEmbedding
 from lipsync_cli.settings import from_mapping, override
@@ -23,11 +24,12 @@ from lipsync_cli.training.avsyncnet import AVSyncNetStage, AVSyncNetTraining
 from lipsync_cli.training.compute import Compute
 from lipsync_cli.training.figures import Mouths
 from lipsync_cli.training.generator import Judges
+from lipsync_cli.training.lip_predictor import LipPredictorStage, LipPredictorTraining
 from lipsync_cli.training.lip_reader import LipReaderStage, LipReaderTraining
 from lipsync_cli.training.silent_lip import SilentLipStage, SilentLipTraining
 from lipsync_cli.training.syncnet import SyncNetStage, SyncNetTraining
 from lipsync_cli.training.talking_face import TalkingFaceStage, TalkingFaceTraining
-from lipsync_cli.training.warping import WarpingStage, WarpingTraining
+from lipsync_cli.training.warping import Teachers, WarpingStage, WarpingTraining
 
 LOOP = {"steps": 6, "warm_up": 2, "save_every": 100, "validate_every": 100}
 CORPUS = {"validation_speakers": ["e"]}
@@ -70,6 +72,13 @@ TINY: dict[str, dict[str, Any]] = {
         "corpus": CORPUS,
         "network": {"widths": [4, 6, 8, 10]},
         "sampling": {"n_clips": 3, "n_frames": 2},
+    },
+    "lip_predictor": {
+        "loop": LOOP,
+        "corpus": CORPUS,
+        "network": {"width": 8, "n_networks": 2},
+        "n_clips": 3,
+        "n_frames": 20,
     },
     "warping": {
         "loop": LOOP,
@@ -120,11 +129,18 @@ class Stages:
     def __init__(self, cache: Path) -> None:
         self.cache = cache
 
-    def build(self, name: str, *changes: str, compute: Compute | None = None) -> Any:
+    def build(
+        self,
+        name: str,
+        *changes: str,
+        compute: Compute | None = None,
+        predictor: LipPredictor | None = None,
+    ) -> Any:
         kinds = {
             "avsyncnet": AVSyncNetTraining,
             "syncnet": SyncNetTraining,
             "lip_reader": LipReaderTraining,
+            "lip_predictor": LipPredictorTraining,
             "warping": WarpingTraining,
             "gs": SilentLipTraining,
             "gl": TalkingFaceTraining,
@@ -138,19 +154,20 @@ class Stages:
             return SyncNetStage(corpus, settings, compute)
         if name == "lip_reader":
             return LipReaderStage(corpus, settings, compute)
+        if name == "lip_predictor":
+            torch.manual_seed(1)
+            return LipPredictorStage(corpus, settings, compute, embedding=SpeechEmbedding())
         torch.manual_seed(1)
         sync = AVSyncNet(from_mapping(AVSyncNetSettings, SYNC, "test"))
         if name == "warping":
             torch.manual_seed(1)
-            return WarpingStage(
-                corpus,
-                settings,
-                compute,
+            teachers = Teachers(
                 reader=LipReader(LipReaderSettings(widths=(4, 6, 8, 10))),
                 embedding=SpeechEmbedding(),
-                look=dark_mouth,
                 sync_network=sync if settings.coefficients.sync else None,
+                predictor=predictor,
             )
+            return WarpingStage(corpus, settings, compute, teachers=teachers, look=dark_mouth)
         judges = Judges(sync, Maps())
         if name == "gs":
             return SilentLipStage(corpus, settings, compute, judges=judges, look=dark_mouth)

@@ -7,7 +7,7 @@ from lipsync_cli.device import resolve_device
 from lipsync_cli.training.compute import Compute, training_precision
 from lipsync_cli.training.loop import Progress, Run
 
-STAGES = pytest.mark.parametrize("name", ["avsyncnet", "lip_reader", "warping", "gs", "gl"])
+STAGES = pytest.mark.parametrize("name", ["avsyncnet", "lip_reader", "lip_predictor", "warping", "gs", "gl"])
 pytestmark = pytest.mark.gpu
 
 

@@ -16,7 +16,7 @@ from lipsync_cli.training import run_folder
 from lipsync_cli.training.compute import Compute
 from lipsync_cli.training.loop import LoopSettings, Progress, Run, follow, rate_share
 
-ALL = ("syncnet", "avsyncnet", "lip_reader", "warping", "gs", "gl")
+ALL = ("syncnet", "avsyncnet", "lip_reader", "lip_predictor", "warping", "gs", "gl")
 
 
 class Count:

@@ -31,7 +31,7 @@ def asked(stage: str, config: str | None = None, *overrides: str, **flags: objec
 @pytest.mark.parametrize(
     ("config", "stage"),
     [(config, stage) for config in CONFIGS for stage in ("avsyncnet", "gs", "gl")]
-    + [("default", "lip_reader")],
+    + [("default", "lip_reader"), ("default", "lip_predictor")],
 )
 def test_every_settings_file_that_comes_with_the_program_is_right(config, stage):
     resolved, settings = resolve(asked(stage, config), NOWHERE, None)

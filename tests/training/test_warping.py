@@ -7,6 +7,8 @@ from safetensors.torch import load_file
 
 from lipsync_cli.data.layout import open_cache
 from lipsync_cli.errors import SettingsError, WeightsError
+from lipsync_cli.interfaces import FURTHER_STEPS
+from lipsync_cli.models.lip_predictor import LipPredictor, LipPredictorSettings
 from lipsync_cli.models.warping_generator import WarpingFaceGenerator
 from lipsync_cli.registry.checkpoint import load_network
 from lipsync_cli.training.compute import Compute
@@ -194,3 +196,55 @@ def test_a_clip_is_measured_with_its_sound_moved_by_its_offset(stages):
     clip = open_cache(stages.cache)[1][0]
     torch.nn.init.normal_(stage.average.head.weight, std=0.1)
     assert stage.measure(clip).gain_db != stage.measure(clip, offset=5).gain_db
+
+
+@pytest.fixture
+def predictor() -> LipPredictor:
+    torch.manual_seed(3)
+    return LipPredictor(LipPredictorSettings(width=8, n_networks=2))
+
+
+def test_a_predictor_is_taken_over_and_does_not_learn(stages, predictor, tmp_path):
+    stage = stages.build("warping", predictor=predictor)
+    encoder = stage.generator.speech_encoder
+    train(stage, 2)
+    assert changed(encoder.predictor, tensors(predictor)) == set()
+    assert encoder.predicted.weight.abs().max() > 0, "what it says is listened to"
+    network = load_network(stage.save(tmp_path, {}))
+    assert network.hears == "speech_embedding_wide"
+    assert network.settings.speech.predictor == predictor.settings
+
+
+def test_a_generator_without_a_predictor_gets_one_and_says_the_same_at_first(stages, predictor, tmp_path):
+    first = stages.build("warping")
+    train(first, 2)
+    path = first.save(tmp_path, {})
+    second = stages.build("warping", f'start_from="{path}"', predictor=predictor)
+    batch = second.draw(0)
+    wide = second._steps(batch.log_mel.flatten(0, 1))
+    assert wide.shape[1] == 40
+    usual = wide[:, FURTHER_STEPS:-FURTHER_STEPS]
+    arguments = batch.references.repeat_interleave(3, dim=0), batch.targets.flatten(0, 1)
+    before = load_network(path).eval()
+    with torch.no_grad():
+        ours = second.generator.eval()(wide, *arguments)
+        torch.testing.assert_close(ours, before(usual, *arguments), rtol=0, atol=1e-4)
+
+
+def test_figures_of_a_generator_with_a_predictor_hear_the_further_steps(stages, predictor):
+    stage = stages.build("warping", predictor=predictor)
+    clip = stage.corpus.validation[0]
+    talker = stage.talker()
+    assert talker.hear(clip, 0).shape == (clip.n_frames, 40, 384)
+    assert talker.silence.shape == (40, 384)
+    torch.testing.assert_close(talker.hear(clip, 3)[2], talker.hear(clip, 0)[5])
+    assert stage.validate().keys() >= {"opening_r", "silent"}
+
+
+def test_going_on_from_one_with_a_predictor_keeps_it(stages, predictor, tmp_path):
+    first = stages.build("warping", predictor=predictor)
+    path = first.save(tmp_path, {})
+    second = stages.build("warping", f'start_from="{path}"')
+    kept = second.generator.speech_encoder.predictor
+    for name, tensor in predictor.state_dict().items():
+        torch.testing.assert_close(kept.state_dict()[name], tensor, rtol=2e-3, atol=2e-3)
