@@ -27,7 +27,7 @@ def corpus(draw_corpus, tmp_path):
     def make(*facts: ClipFacts | None, **changed):
         drawn = draw_corpus(folder="other")
         drawn.folder = tmp_path / "cache"
-        start_cache(drawn.folder, CacheSettings(image_size=32))
+        start_cache(drawn.folder, CacheSettings(image_size=32, crop_centre="features"))
         for index, one in enumerate(facts):
             drawn.add(f"s{index}", "clip", 60, one, **changed)
         return drawn

@@ -145,7 +145,11 @@ def test_a_cache_says_how_it_was_made_and_is_gone_on_with_only_so(tmp_path):
         start_cache(tmp_path, other)
 
 
-def test_caches_of_older_versions_go_on(tmp_path):
-    """Their cache.json names no mels and crops: they were made as they are made today."""
-    (tmp_path / "cache.json").write_text('{"image_size": 96, "sample_rate": 16000, "version": 1}')
+def test_what_an_older_cache_does_not_say_was_as_it_was_then(tmp_path):
+    """Their cache.json names no mels and crops: only the crops' middle has changed since."""
+    file = tmp_path / "cache.json"
+    file.write_text('{"image_size": 96, "sample_rate": 16000, "crop_centre": "features", "version": 1}')
     start_cache(tmp_path, todays_settings(image_size=96))
+    file.write_text('{"image_size": 96, "sample_rate": 16000, "version": 1}')
+    with pytest.raises(DataError, match="made with crop_centre edges, not features: prepare into a new"):
+        start_cache(tmp_path, todays_settings(image_size=96))

@@ -240,7 +240,13 @@ def test_nobody_else_may_pack_or_prepare_meanwhile(draw_corpus):
     with locked(drawn.folder):
         for work in (
             pack(drawn.folder, KILOBYTE),
-            prepare([], drawn.folder, preparation_tools, settings=CacheSettings(image_size=32), workers=1),
+            prepare(
+                [],
+                drawn.folder,
+                preparation_tools,
+                settings=CacheSettings(image_size=32, crop_centre="features"),
+                workers=1,
+            ),
         ):
             with pytest.raises(DataError, match="another lipsync prepares into it or packs it"):
                 next(work)
@@ -252,7 +258,7 @@ def run(folder: Path, cache: Path, workers: int = 1):
         list_clips(folder),
         cache,
         preparation_tools,
-        settings=CacheSettings(image_size=32),
+        settings=CacheSettings(image_size=32, crop_centre="features"),
         workers=workers,
         shard_bytes=400 * KILOBYTE,
     )
