@@ -14,7 +14,7 @@ from lipsync_cli.dubbing.first_pass_cache import FirstPassCache
 from lipsync_cli.dubbing.job import DubCounts, DubSettings, Progress
 from lipsync_cli.dubbing.parts import DubParts, Speaker
 from lipsync_cli.dubbing.references import References
-from lipsync_cli.dubbing.schedule import schedule
+from lipsync_cli.dubbing.schedule import Plan, schedule
 from lipsync_cli.dubbing.showing import Showing, showing
 from lipsync_cli.dubbing.stages import DubFrame
 from lipsync_cli.dubbing.stored_references import StoredReferences
@@ -125,11 +125,9 @@ def _watched(
     return seen
 
 
-def _plan(
-    parts: DubParts, track: FaceTrack, rate: Fraction, settings: DubSettings
-) -> list[tuple[int, float]]:
+def _plan(parts: DubParts, track: FaceTrack, rate: Fraction, settings: DubSettings) -> Plan:
     """Source frame and time of every frame of the output."""
-    return list(
+    return Plan(
         schedule(
             track.times,
             duration=parts.longest,
@@ -140,14 +138,12 @@ def _plan(
     )
 
 
-def _n_used(plan: list[tuple[int, float]]) -> int:
+def _n_used(plan: Plan) -> int:
     """Frames of the video, from its first, of which some are in the output."""
-    return max(source for source, _ in plan) + 1
+    return int(plan.sources.max()) + 1
 
 
-def _check(
-    parts: DubParts, watched: tuple[Watched, ...], plan: list[tuple[int, float]], *, may_miss: bool
-) -> None:
+def _check(parts: DubParts, watched: tuple[Watched, ...], plan: Plan, *, may_miss: bool) -> None:
     """FaceError where a speaker's face is missing."""
     for speaker, seen in zip(parts.speakers, watched, strict=True):
         problem = _missing(seen.track, plan, speaker.name, may_miss=may_miss)
@@ -155,7 +151,7 @@ def _check(
             raise FaceError(f"{parts.stream.info.path}: {problem}")
 
 
-def _missing(track: FaceTrack, plan: list[tuple[int, float]], name: str, *, may_miss: bool) -> str:
+def _missing(track: FaceTrack, plan: Plan, name: str, *, may_miss: bool) -> str:
     """What is wrong where a face is never there, or not in every frame and has to be; else empty."""
     n_used = _n_used(plan)
     face = f"face '{name}'" if name else "face"
@@ -174,7 +170,7 @@ def _missing(track: FaceTrack, plan: list[tuple[int, float]], name: str, *, may_
 
 
 def _kept(
-    parts: DubParts, watched: tuple[Watched, ...], plan: list[tuple[int, float]], settings: DubSettings
+    parts: DubParts, watched: tuple[Watched, ...], plan: Plan, settings: DubSettings
 ) -> Iterator[DubFrame]:
     """What became of frames that an earlier run finished; without their pictures."""
     frames: Iterator[DubFrame] = (

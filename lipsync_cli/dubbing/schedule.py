@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,38 @@ _LONGEST_STANDING = 0.25
 """Seconds that one frame is shown before its mouth has to move."""
 _BACKWARDS_BYTES = 200_000_000
 """Pictures that are held at most while a video runs backwards."""
+
+
+class Plan(Sequence[tuple[int, float]]):
+    """A `schedule` as it is kept: source frame and time of each frame of the output, in 16 bytes."""
+
+    def __init__(self, frames: Iterable[tuple[int, float]]) -> None:
+        self._rows = np.fromiter(frames, dtype=[("source", np.int64), ("time", np.float64)])
+
+    @property
+    def sources(self) -> NDArray[np.int64]:
+        """[N] frames of the source."""
+        return self._rows["source"]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[tuple[int, float]]:
+        return ((int(source), float(time)) for source, time in self._rows)
+
+    @overload
+    def __getitem__(self, place: int) -> tuple[int, float]: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Plan: ...
+
+    def __getitem__(self, place: int | slice) -> tuple[int, float] | Plan:
+        if isinstance(place, slice):
+            part = Plan(())
+            part._rows = self._rows[place]
+            return part
+        source, time = self._rows[place]
+        return int(source), float(time)
 
 
 def schedule(

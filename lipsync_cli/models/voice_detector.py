@@ -43,13 +43,12 @@ class VoiceDetector(nn.Module):
 
         Before the sound, and after it to the end of the last step, there is silence.
         """
-        n_steps = -(-len(samples) // STEP)
-        if n_steps == 0:
-            return samples.new_zeros(0)
-        steps = F.pad(samples, (_BEFORE, n_steps * STEP - len(samples))).unfold(0, _BEFORE + STEP, STEP)
-        probabilities, state = [], None
-        for some in torch.split(steps, _AT_ONCE):
-            remembered, state = self.memory(self._vectors(some), state)
+        probabilities, state = [samples.new_zeros(0)], None
+        for begin in range(0, len(samples), _AT_ONCE * STEP):
+            piece = samples[max(begin - _BEFORE, 0) : begin + _AT_ONCE * STEP]
+            n_before = 0 if begin else _BEFORE
+            heard = F.pad(piece, (n_before, -(len(piece) + n_before - _BEFORE) % STEP))
+            remembered, state = self.memory(self._vectors(heard.unfold(0, _BEFORE + STEP, STEP)), state)
             probabilities.append(torch.sigmoid(self.decision(remembered.relu()))[:, 0])
         return torch.cat(probabilities)
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from lipsync_cli.dubbing.schedule import in_order, schedule
+from lipsync_cli.dubbing.schedule import Plan, in_order, schedule
 
 STEP = 1 / 25
 
@@ -75,3 +75,16 @@ def test_a_single_frame_that_begins_late_is_held_from_the_start() -> None:
     plan = list(schedule(np.array([0.84]), duration=1.0, step=STEP, longer="loop"))
     assert [source for source, _ in plan] == [0] * 25
     np.testing.assert_allclose([time for _, time in plan], np.arange(25) * STEP, atol=1e-9)
+
+
+def test_a_plan_is_the_schedule_in_few_bytes() -> None:
+    pairs = planned(7, 1.0, "pingpong")
+    plan = Plan(iter(pairs))
+    assert list(plan) == pairs
+    assert (len(plan), plan[0], plan[-1]) == (25, pairs[0], pairs[-1])
+    assert list(plan[3:9]) == pairs[3:9]
+    assert plan.sources.tolist() == [source for source, _ in pairs]
+    assert all(type(source) is int and type(time) is float for source, time in (plan[2], *plan))
+    with pytest.raises(IndexError):
+        plan[25]
+    assert len(Plan(())) == 0
