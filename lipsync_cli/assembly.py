@@ -19,6 +19,7 @@ from lipsync_cli.assembly_networks import DubNetworks, networks_beside
 from lipsync_cli.dubbing.job import DubJob, DubReport, DubSettings, NetworkUsed, Progress
 from lipsync_cli.errors import MediaError
 from lipsync_cli.interfaces import Box
+from lipsync_cli.nameless_file import NamelessFile
 
 if TYPE_CHECKING:
     from lipsync_cli.dubbing.parts import Drawing, DubParts
@@ -177,9 +178,10 @@ def _make_parts(
 
         stack.enter_context(beside_other_work())
         silent_lip, talking_face = loaded.generators
-        speeches = make_speeches(talking_face.hears, waveforms, used)
+        file = stack.enter_context(NamelessFile(job.output.absolute().parent))
+        speeches = make_speeches(talking_face.hears, waveforms, used, file)
         pauses = find_pauses(waveforms, sounds, job.settings.pauses, used)
-        waveforms.clear()  # of 20 minutes 77 MB; a speech holds its spectrogram, a fifth of that
+        waveforms.clear()  # of 20 minutes 77 MB
         return Drawing(silent_lip, talking_face, speeches, pauses, loaded.restorer)
 
     return DubParts(stream, detector, finder, drawing, tuple(speakers))

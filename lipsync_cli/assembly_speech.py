@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Literal
 
 from lipsync_cli.assembly_networks import note_of
 from lipsync_cli.errors import MediaError, WeightsError
-from lipsync_cli.interfaces import FURTHER_STEPS
 
 if TYPE_CHECKING:
     from lipsync_cli.dubbing.job import NetworkUsed
     from lipsync_cli.interfaces import Speech, Waveform
+    from lipsync_cli.nameless_file import NamelessFile
     from lipsync_cli.speech.pauses import Spans
 
 _LOG = logging.getLogger(__name__)
@@ -35,21 +35,24 @@ def load_speech(path: Path) -> Waveform:
     return waveform
 
 
-def make_speeches(hears: str, waveforms: Sequence[Waveform], used: list[NetworkUsed]) -> tuple[Speech, ...]:
+def make_speeches(
+    hears: str, waveforms: Sequence[Waveform], used: list[NetworkUsed], file: NamelessFile
+) -> tuple[Speech, ...]:
     """What a generator hears of 16 kHz waveforms; `used` is told of the speech network's file, if any.
 
-    Raises WeightsError.
+    file: where the spectrograms are kept. Raises WeightsError or MediaError.
     """
     from lipsync_cli.speech.embedding_mel import embedding_mel
     from lipsync_cli.speech.mel import mel_spectrogram
     from lipsync_cli.speech.windows import MelWindows, MelWindowsFromFrame, SpeechEmbeddingWindows
 
     if hears == "mel":
-        return tuple(MelWindows(mel_spectrogram(waveform)) for waveform in waveforms)
+        return tuple(MelWindows(mel_spectrogram(waveform), file) for waveform in waveforms)
     if hears == "mel_from_frame":
-        return tuple(MelWindowsFromFrame(mel_spectrogram(waveform)) for waveform in waveforms)
+        return tuple(MelWindowsFromFrame(mel_spectrogram(waveform), file) for waveform in waveforms)
     if hears not in ("speech_embedding", "speech_embedding_wide"):
         raise WeightsError(f"this generator hears '{hears}', which this version of lipsync_cli cannot make")
+    from lipsync_cli.models.lip_predictor import FURTHER_STEPS
     from lipsync_cli.models.speech_embedding import N_BINS, SpeechEmbedding
     from lipsync_cli.registry.checkpoint import load_into
     from lipsync_cli.speech.voices import heard_as
@@ -60,7 +63,9 @@ def make_speeches(hears: str, waveforms: Sequence[Waveform], used: list[NetworkU
     used.append(note_of("speech_embedding", name, path))
     hear = heard_as(network.steps, N_BINS)
     further = FURTHER_STEPS if hears == "speech_embedding_wide" else 0
-    return tuple(SpeechEmbeddingWindows(embedding_mel(waveform), hear, further) for waveform in waveforms)
+    return tuple(
+        SpeechEmbeddingWindows(embedding_mel(waveform), hear, further, file) for waveform in waveforms
+    )
 
 
 def find_pauses(

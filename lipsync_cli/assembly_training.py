@@ -41,7 +41,8 @@ from lipsync_cli.training.silent_lip import SilentLipStage, SilentLipTraining
 from lipsync_cli.training.stages import AskedSettings, Settings, resolve
 from lipsync_cli.training.syncnet import SyncNetStage, SyncNetTraining
 from lipsync_cli.training.talking_face import TalkingFaceStage, TalkingFaceTraining
-from lipsync_cli.training.warping import Teachers, WarpingStage, WarpingTraining
+from lipsync_cli.training.warping import WarpingStage, WarpingTraining
+from lipsync_cli.training.warping_start import Teachers
 
 _LOG = logging.getLogger(__name__)
 

@@ -253,10 +253,6 @@ class LandmarkFinder(Protocol):
     def find(self, image: Image, box: Box) -> Landmarks | None: ...
 
 
-FURTHER_STEPS = 15
-"""Steps of 40 ms that `speech_embedding_wide` has before and after the ten of `speech_embedding`."""
-
-
 class Speech(Protocol):
     """What a generator hears, asked by presentation times of frames in seconds.
 

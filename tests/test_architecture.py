@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "lipsync_cli"
 
-BASE = {"interfaces", "pictures", "regions", "errors", "device", "processor", "settings"}
+BASE = {"interfaces", "pictures", "regions", "errors", "device", "processor", "settings", "nameless_file"}
 NETWORKS_AND_MEDIA = {"models", "faces", "speech", "media"}
 MATERIAL = {"data", "losses", "metrics", "registry"}
 JOBS = {"dubbing", "training", "evaluation"}
@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "processor": set(),
     "settings": {"errors"},
     "memory": set(),
+    "nameless_file": {"errors"},
     "interpreter": set(),
     "media": BASE,
     "speech": BASE,

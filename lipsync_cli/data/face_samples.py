@@ -142,7 +142,7 @@ def _draw_face_sample(
     return _FaceSample(
         pictures=crops,
         lips=torch.from_numpy((lips + 0.5) / crops.shape[-1] * 2 - 1),
-        log_mel=_hear(clip, targets, rng, voice, further, is_silent),
+        log_mel=_hear(clip, targets, rng, voice, further=further, is_silent=is_silent),
         sync_mel=MelWindows(clip.read("mel")).starting([targets[0] / FRAMES_PER_SECOND])[0],
         spoken=sampling.consecutive and not is_silent,
     )
@@ -195,6 +195,7 @@ def _hear(
     frames: Sequence[int],
     rng: np.random.Generator,
     voice: VoiceAugmentation,
+    *,
     further: int,
     is_silent: bool,
 ) -> Tensor:

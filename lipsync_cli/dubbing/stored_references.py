@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Self
 import numpy as np
 
 from lipsync_cli.dubbing.references import References
-from lipsync_cli.errors import MediaError, unwritable
+from lipsync_cli.nameless_file import NamelessFile
 
 _AT_HAND = 4  # shots whose pictures stay in memory: a batch seldom shows more
 
@@ -42,14 +41,10 @@ class StoredReferences(Mapping[int, References]):
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder or Path(tempfile.gettempdir())
+        self._file = NamelessFile(folder)
         self._places: dict[int, _Place] = {}
         self._at_hand: dict[int, References] = {}
         self._lock = Lock()
-        try:
-            self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115
-        except OSError as error:
-            raise unwritable(self._folder, error.strerror) from error
 
     def __enter__(self) -> Self:
         return self
@@ -57,20 +52,13 @@ class StoredReferences(Mapping[int, References]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        self._file.__exit__(kind, error, trace)
 
     def add(self, shot: int, references: References) -> None:
         """Keep the references of a shot."""
         sets = np.stack(references.sets())
-        with self._lock:
-            try:
-                offset = self._file.seek(0, 2)
-                left = memoryview(sets.data).cast("B")
-                while left:  # a disk that runs full takes a part first
-                    left = left[self._file.write(left) :]
-            except OSError as error:
-                raise unwritable(self._folder, error.strerror) from error
-            self._places[shot] = _Place(offset, sets.shape, references.silenced, references.yaws)
+        offset = self._file.append(sets)
+        self._places[shot] = _Place(offset, sets.shape, references.silenced, references.yaws)
 
     def filled(self, references: Iterable[tuple[int, References]]) -> Self:
         """This, with all of these added one after the other."""
@@ -98,10 +86,5 @@ class StoredReferences(Mapping[int, References]):
 
     def _read(self, place: _Place) -> References:
         sets = np.empty(place.shape, np.uint8)
-        self._file.seek(place.offset)
-        left = memoryview(sets.data).cast("B")
-        while left and (n := self._file.readinto(left)):
-            left = left[n:]
-        if left:
-            raise MediaError(f"{self._folder}: what lipsync keeps there was cut short; check the disk")
+        self._file.fill(sets, place.offset)
         return References(sets[0], place.silenced, place.yaws, tuple(sets[1:]))

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lipsync_cli.errors import SettingsError
-from lipsync_cli.interfaces import FURTHER_STEPS
 
+FURTHER_STEPS = 15
+"""Steps of 40 ms that `speech_embedding_wide` has before and after the ten of `speech_embedding`."""
 N_MOVEMENTS = 2
 """Opening and width of the mouth."""
 

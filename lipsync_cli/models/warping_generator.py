@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lipsync_cli.errors import SettingsError
-from lipsync_cli.interfaces import FURTHER_STEPS
-from lipsync_cli.models.lip_predictor import N_MOVEMENTS, LipPredictor, LipPredictorSettings
+from lipsync_cli.models.lip_predictor import FURTHER_STEPS, N_MOVEMENTS, LipPredictor, LipPredictorSettings
 from lipsync_cli.models.mixing import with_contrast_of
 from lipsync_cli.models.moving import moved
 from lipsync_cli.models.resizing import enlarging

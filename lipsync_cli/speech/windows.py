@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lipsync_cli.nameless_file import NamelessFile
 from lipsync_cli.speech import embedding_mel, mel
 
 FRAME_CENTRE = 0.02
@@ -23,13 +24,14 @@ class MelWindows:
 
     Args:
         spectrogram: float32 [80, T], 80 columns a second, column c centred on c / 80 s.
+        file: where it is kept; None: in memory.
     """
 
     WIDTH = 16
     RATE = 80.0  # columns a second
 
-    def __init__(self, spectrogram: NDArray[np.float32]) -> None:
-        self._columns = _Columns(spectrogram.T, silence=mel.SILENCE)
+    def __init__(self, spectrogram: NDArray[np.float32], file: NamelessFile | None = None) -> None:
+        self._columns = _kept(spectrogram.T, mel.SILENCE, file)
 
     def around(self, times: Sequence[float]) -> Tensor:
         """[B, 1, 80, 16], what a generator hears: the windows with their middle nearest time + FRAME_CENTRE.
@@ -70,6 +72,7 @@ class SpeechEmbeddingWindows:
         log_mel: float32 [T, 32], of `embedding_mel`.
         network: [B, T, 32] -> [B, (T - 40) // 4 + 1, 384], as `SpeechEmbedding.steps`.
         further: steps on either side of the ten.
+        file: where the log mel is kept; None: in memory.
     """
 
     N_STEPS = 10
@@ -81,9 +84,13 @@ class SpeechEmbeddingWindows:
     _CHUNK = 1000  # steps at a time: 50 MB inside the network
 
     def __init__(
-        self, log_mel: NDArray[np.float32], network: Callable[[Tensor], Tensor], further: int = 0
+        self,
+        log_mel: NDArray[np.float32],
+        network: Callable[[Tensor], Tensor],
+        further: int = 0,
+        file: NamelessFile | None = None,
     ) -> None:
-        self._columns = _Columns(log_mel, silence=embedding_mel.silence_floor(log_mel))
+        self._columns = _kept(log_mel, embedding_mel.silence_floor(log_mel), file)
         self._network = network
         self._further = further
         self._n_steps = self.N_STEPS + 2 * further
@@ -161,6 +168,33 @@ class _Columns:
         """[B, width, W]: the columns from each of `first` [B] on."""
         index = first[:, None] + np.arange(width)
         return self._columns[np.where((index >= 0) & (index < self._count), index, self._count)]
+
+
+class _StoredColumns:
+    """The same, in a file: of 20 minutes 15 MB, of which a moment needs 30 kB."""
+
+    def __init__(self, columns: NDArray[np.float32], silence: float, file: NamelessFile) -> None:
+        self._file = file
+        self._place = file.append(columns)
+        self._silence = silence
+        self._count, self._width = columns.shape
+
+    def take(self, first: NDArray[np.int64], width: int) -> NDArray[np.float32]:
+        """As `_Columns.take`."""
+        taken = np.full((len(first), width, self._width), self._silence, np.float32)
+        for window, begin in zip(taken, first.tolist(), strict=True):
+            low, high = max(begin, 0), min(begin + width, self._count)
+            if low < high:
+                self._file.fill(
+                    window[low - begin : high - begin], self._place + low * self._width * window.itemsize
+                )
+        return taken
+
+
+def _kept(
+    columns: NDArray[np.float32], silence: float, file: NamelessFile | None
+) -> _Columns | _StoredColumns:
+    return _Columns(columns, silence) if file is None else _StoredColumns(columns, silence, file)
 
 
 def _floor(places: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -8,16 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lipsync_cli.data.corpus import Corpus, CorpusSettings, step_rng
 from lipsync_cli.data.layout import Clip
+from lipsync_cli.data.lip_movement import lip_movement, steps_from
 from lipsync_cli.data.samples import Tensors
 from lipsync_cli.errors import SettingsError
-from lipsync_cli.faces.landmarks import SCHEMES
-from lipsync_cli.interfaces import FURTHER_STEPS, Image
-from lipsync_cli.models.lip_predictor import LipPredictor, LipPredictorSettings
+from lipsync_cli.interfaces import Image
+from lipsync_cli.models.lip_predictor import FURTHER_STEPS, LipPredictor, LipPredictorSettings
 from lipsync_cli.models.speech_embedding import SpeechEmbedding
 from lipsync_cli.registry.checkpoint import save_checkpoint
 from lipsync_cli.settings import to_mapping
@@ -27,11 +26,9 @@ from lipsync_cli.training.figures import correlation
 from lipsync_cli.training.film import Film
 from lipsync_cli.training.loop import LoopSettings, follow, rate_share, set_rate
 
-_SCHEME = SCHEMES["mesh468"]
 _HEARD = 40  # columns of the log mel that one step hears
 _BEFORE = 4  # steps of a frame's ten before the two around its middle
 _LONGEST = 500  # frames of a clip that are measured
-_LEAST = (0.0017, 0.0014)  # spread of opening and width (over the face) that is added: noise of landmarks
 _WIDTH_WEIGHT = 0.5
 
 
@@ -117,9 +114,9 @@ class LipPredictorStage:
     def _sample(self, clip: Clip, first: int, n: int, silence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What a `LipsHeard` has of one stretch."""
         n_frames, n_steps = self.settings.n_frames, self.settings.n_frames + 2 * FURTHER_STEPS + 1
-        steps = _padded_steps(clip, silence, first - FURTHER_STEPS + _BEFORE, n_steps)
+        steps = steps_from(clip, first - FURTHER_STEPS + _BEFORE, n_steps, silence)
         real = np.zeros((n_frames, 2), np.float32)
-        real[:n] = _movement(clip, slice(first, first + n))
+        real[:n] = lip_movement(clip, slice(first, first + n))
         is_there = torch.zeros(n_frames, 1)
         is_there[:n] = 1
         return steps, torch.from_numpy(real), is_there
@@ -146,9 +143,9 @@ class LipPredictorStage:
         for clip in self.corpus.validation:
             n = min(clip.n_frames, _LONGEST)
             silence = self._silences([silence_floor(clip.read("log_mel"))])[0]
-            steps = _padded_steps(clip, silence, _BEFORE - FURTHER_STEPS, n + 2 * FURTHER_STEPS + 1)
+            steps = steps_from(clip, _BEFORE - FURTHER_STEPS, n + 2 * FURTHER_STEPS + 1, silence)
             told = self.average(steps[None].to(self.compute.device))[0].float().cpu().numpy()
-            real = _movement(clip, slice(0, n))
+            real = lip_movement(clip, slice(0, n))
             found.append([correlation(told[:, i], real[:, i]) for i in range(2)])
         if not found:
             return {}
@@ -174,24 +171,3 @@ class LipPredictorStage:
             extra=facts,
         )
         return path
-
-
-def _padded_steps(clip: Clip, silence: Tensor, first: int, n_steps: int) -> Tensor:
-    """[n_steps, 384] of a clip from its step `first` on, silence where it has none."""
-    heard = torch.from_numpy(clip.read("speech").astype(np.float32))
-    places = torch.arange(first, first + n_steps)
-    inside = (places >= 0) & (places < len(heard))
-    return torch.where(inside[:, None], heard[places.clamp(0, len(heard) - 1)], silence)
-
-
-def _movement(clip: Clip, frames: slice) -> NDArray[np.float32]:
-    """[F, 2] opening and width of the mouth: from their means, in their standard deviations."""
-    points = clip.read("landmarks")[frames]
-    lips, face = (
-        np.linalg.norm(points[:, left] - points[:, right], axis=1)
-        for left, right in (_SCHEME.lip_corners, _SCHEME.sides)
-    )
-    widths = lips / np.maximum(face, 1e-6)
-    both = np.stack([clip.openings[frames], widths], axis=1)
-    spread = both.std(axis=0) + np.array(_LEAST)
-    return np.asarray((both - both.mean(axis=0)) / spread, np.float32)

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lipsync_cli.data.augment import PictureAugmentation, VoiceAugmentation
 from lipsync_cli.data.corpus import Corpus, CorpusSettings, step_rng
 from lipsync_cli.data.face_samples import FaceBatch, FaceSampling, draw_face_batch
-from lipsync_cli.data.layout import FRAMES_PER_SECOND, Clip
+from lipsync_cli.data.layout import Clip
 from lipsync_cli.data.samples import WINDOW
 from lipsync_cli.errors import SettingsError
 from lipsync_cli.interfaces import Image
@@ -35,23 +33,18 @@ from lipsync_cli.losses.movement import (
     weighted_l1,
 )
 from lipsync_cli.losses.sync import stabilized_sync_loss, sync_scores
-from lipsync_cli.models.avsyncnet import AVSyncNet
-from lipsync_cli.models.lip_predictor import LipPredictor
-from lipsync_cli.models.lip_reader import LipReader
 from lipsync_cli.models.mouth_discriminator import MouthDiscriminator, MouthDiscriminatorSettings
-from lipsync_cli.models.speech_embedding import SpeechEmbedding
-from lipsync_cli.models.warping_generator import WarpingFaceGenerator, WarpingGeneratorSettings
+from lipsync_cli.models.warping_generator import WarpingGeneratorSettings
 from lipsync_cli.regions import lower_half, mask_lower_half, resize
-from lipsync_cli.registry.checkpoint import fill, load_network, save_checkpoint
-from lipsync_cli.registry.store import find_weights
+from lipsync_cli.registry.checkpoint import save_checkpoint
 from lipsync_cli.settings import to_mapping
-from lipsync_cli.speech.embedding_mel import N_BINS
-from lipsync_cli.speech.windows import SpeechEmbeddingWindows
 from lipsync_cli.training.compute import Compute
-from lipsync_cli.training.figures import FaceFigures, Look, Talker, hear_embedding, measure_clip, sample_sheet
+from lipsync_cli.training.figures import FaceFigures, Look, Talker, measure_clip, sample_sheet
 from lipsync_cli.training.film import Film, sample_films
+from lipsync_cli.training.hearing import hear_steps
 from lipsync_cli.training.lip_reader import LIPS_SIZE
 from lipsync_cli.training.loop import LoopSettings, follow, rate_share, set_rate
+from lipsync_cli.training.warping_start import Teachers, first_generator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,18 +110,6 @@ class WarpingTraining:
             )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Teachers:
-    """Networks that a training of the generator needs and does not change."""
-
-    reader: LipReader
-    embedding: SpeechEmbedding
-    sync_network: AVSyncNet | None = None
-    """For `coefficients.sync`."""
-    predictor: LipPredictor | None = None
-    """The generator takes it over. None: it has that of the network that it starts from, if that has one."""
-
-
 class WarpingStage:
     """A `Stage`."""
 
@@ -150,7 +131,9 @@ class WarpingStage:
         self.embedding = compute.freeze(teachers.embedding)
         sync_network = teachers.sync_network
         self.sync_network = None if sync_network is None else compute.freeze(sync_network)
-        self.generator = compute.place(_first_generator(settings, teachers.predictor))
+        self.generator = compute.place(
+            first_generator(settings.network, settings.start_from, teachers.predictor)
+        )
         self.further = self.generator.speech_encoder.further
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
         self.discriminator = compute.place(MouthDiscriminator(settings.discriminator))
@@ -295,17 +278,8 @@ class WarpingStage:
 
     def talker(self) -> Talker:
         """The moving average, as it is let speak."""
-        nothing = np.zeros((0, N_BINS), np.float32)
-        silence = self._windows(nothing).around([0.0])[0]
-        return Talker(self.average, self.compute, self._hear if self.further else hear_embedding, silence)
-
-    def _hear(self, clip: Clip, offset: int) -> Tensor:
-        """`hear_embedding` with the further steps."""
-        times = [(frame + offset) / FRAMES_PER_SECOND for frame in range(clip.n_frames)]
-        return self._windows(clip.read("log_mel")).around(times)
-
-    def _windows(self, log_mel: NDArray[np.float32]) -> SpeechEmbeddingWindows:
-        return SpeechEmbeddingWindows(log_mel, lambda mel: self._steps(mel).cpu(), self.further)
+        hear, silence = hear_steps(lambda log_mel: self._steps(log_mel).cpu(), self.further)
+        return Talker(self.average, self.compute, hear, silence)
 
     @torch.no_grad()
     def _steps(self, log_mel: Tensor) -> Tensor:
@@ -339,23 +313,3 @@ class WarpingStage:
             half=True,
         )
         return path
-
-
-def _first_generator(settings: WarpingTraining, predictor: LipPredictor | None) -> WarpingFaceGenerator:
-    """The generator that a training begins with: fresh, or that of `start_from`, with a predictor or not.
-
-    Raises WeightsError where the network of start_from differs in more than its predictor.
-    """
-    network, path = settings.network, None
-    told = None if predictor is None else predictor.settings
-    if settings.start_from is not None:
-        path = find_weights(settings.start_from)
-        before = load_network(path)
-        if told is None and isinstance(before, WarpingFaceGenerator):
-            told = before.settings.speech.predictor
-    generator = WarpingFaceGenerator(replace(network, speech=replace(network.speech, predictor=told)))
-    if path is not None:
-        fill(generator, {**generator.state_dict(), **before.state_dict()}, path)
-    if predictor is not None and generator.speech_encoder.predictor is not None:
-        generator.speech_encoder.predictor.load_state_dict(predictor.state_dict())
-    return generator

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from lipsync_cli.interfaces import FURTHER_STEPS, Speech, Waveform
+from lipsync_cli.interfaces import Speech, Waveform
+from lipsync_cli.models.lip_predictor import FURTHER_STEPS
 from lipsync_cli.models.speech_embedding import SpeechEmbedding
+from lipsync_cli.nameless_file import NamelessFile
 from lipsync_cli.speech.embedding_mel import embedding_mel
 from lipsync_cli.speech.mel import mel_spectrogram
 from lipsync_cli.speech.windows import MelWindows, SpeechEmbeddingWindows
@@ -29,16 +31,30 @@ class Kind:
     """Seconds from one column to the next: shifts by whole columns are exact."""
 
 
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[NamelessFile]:
+    with NamelessFile(tmp_path) as file:
+        yield file
+
+
+@pytest.fixture(params=["memory", "file"])
+def kept(request: pytest.FixtureRequest, file: NamelessFile) -> NamelessFile | None:
+    """Where the spectrograms are."""
+    return file if request.param == "file" else None
+
+
 @pytest.fixture(params=["mel", "speech_embedding", "speech_embedding_wide"])
-def kind(request: pytest.FixtureRequest, weights_folder: Path) -> Kind:
+def kind(request: pytest.FixtureRequest, weights_folder: Path, kept: NamelessFile | None) -> Kind:
     if request.param == "mel":
-        return Kind(lambda samples: MelWindows(mel_spectrogram(Waveform(samples, RATE))), (1, 80, 16), 1 / 80)
+        return Kind(
+            lambda samples: MelWindows(mel_spectrogram(Waveform(samples, RATE)), kept), (1, 80, 16), 1 / 80
+        )
     network = SpeechEmbedding().eval()
     network.load_state_dict(load_file(weights_folder / "speech_embedding.safetensors"))
     further = FURTHER_STEPS if request.param == "speech_embedding_wide" else 0
     return Kind(
         lambda samples: SpeechEmbeddingWindows(
-            embedding_mel(Waveform(samples, RATE)), network.steps, further
+            embedding_mel(Waveform(samples, RATE)), network.steps, further, kept
         ),
         (10 + 2 * further, 384),
         1 / 100,

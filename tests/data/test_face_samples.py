@@ -146,7 +146,7 @@ def test_silent_samples_show_closed_mouths_and_hear_nothing(corpus):
 
 def test_targets_are_heard_at_their_times(corpus):
     clip = corpus.training[0]
-    heard = face_samples._hear(clip, [3, 20], np.random.default_rng(0), PLAIN, 0, False)
+    heard = face_samples._hear(clip, [3, 20], np.random.default_rng(0), PLAIN, further=0, is_silent=False)
     log_mel = clip.read("log_mel")
     expected = SpeechEmbeddingWindows.columns_around(log_mel, [3 / 25, 20 / 25])
     assert np.array_equal(heard.numpy(), expected)

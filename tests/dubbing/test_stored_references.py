@@ -112,7 +112,7 @@ def test_a_file_that_was_cut_short_is_told(tmp_path: Path) -> None:
     with StoredReferences(tmp_path) as stored:
         stored.add(0, references(0))
         stored.add(1, references(1))
-        os.ftruncate(stored._file.fileno(), 4000)
+        os.ftruncate(stored._file._file.fileno(), 4000)
         assert same(stored[0], references(0))
         with pytest.raises(MediaError, match="was cut short; check the disk"):
             stored[1]

@@ -29,7 +29,8 @@ from lipsync_cli.training.lip_reader import LipReaderStage, LipReaderTraining
 from lipsync_cli.training.silent_lip import SilentLipStage, SilentLipTraining
 from lipsync_cli.training.syncnet import SyncNetStage, SyncNetTraining
 from lipsync_cli.training.talking_face import TalkingFaceStage, TalkingFaceTraining
-from lipsync_cli.training.warping import Teachers, WarpingStage, WarpingTraining
+from lipsync_cli.training.warping import WarpingStage, WarpingTraining
+from lipsync_cli.training.warping_start import Teachers
 
 LOOP = {"steps": 6, "warm_up": 2, "save_every": 100, "validate_every": 100}
 CORPUS = {"validation_speakers": ["e"]}

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from lipsync_cli.data.lip_movement import lip_movement, steps_from
 from lipsync_cli.errors import SettingsError
-from lipsync_cli.interfaces import FURTHER_STEPS
+from lipsync_cli.models.lip_predictor import FURTHER_STEPS
 from lipsync_cli.registry.checkpoint import load_network
-from lipsync_cli.training.lip_predictor import _movement, _padded_steps
 
 
 def test_a_stretch_has_the_steps_around_all_of_its_frames(stages):
@@ -35,10 +35,10 @@ def test_past_the_end_of_a_short_clip_nothing_is_there_to_learn(stages):
 def test_steps_past_the_ends_are_silence(stages):
     clip = stages.build("lip_predictor").corpus.training[0]
     silence = torch.full((384,), -7.0)
-    steps = _padded_steps(clip, silence, -2, 4)
+    steps = steps_from(clip, -2, 4, silence)
     assert (steps[:2] == -7).all()
     np.testing.assert_array_equal(steps[2:].numpy(), clip.read("speech")[:2].astype(np.float32))
-    assert (_padded_steps(clip, silence, 38, 3)[1:] == -7).all(), "39 steps for 30 frames"
+    assert (steps_from(clip, 38, 3, silence)[1:] == -7).all(), "39 steps for 30 frames"
 
 
 def test_the_first_of_the_two_steps_of_a_moment_is_the_fifth_of_its_frame(stages):
@@ -62,9 +62,9 @@ def test_without_validation_speakers_there_are_no_figures(stages):
     assert stages.build("lip_predictor", "corpus.validation_speakers=[]").validate() == {}
 
 
-def test_a_mouth_that_does_not_move_has_no_movement(stages):
+def test_a_mouth_that_does_not_move_has_nolip_movement(stages):
     clip = stages.build("lip_predictor").corpus.training[0]
-    assert np.abs(_movement(clip, slice(4, 5))).max() == 0
+    assert np.abs(lip_movement(clip, slice(4, 5))).max() == 0
 
 
 def test_the_checkpoint_holds_the_average_exactly(stages, tmp_path):
@@ -75,6 +75,6 @@ def test_the_checkpoint_holds_the_average_exactly(stages, tmp_path):
         assert torch.equal(tensor, stage.average.state_dict()[name])
 
 
-def test_one_frame_is_no_movement(stages):
+def test_one_frame_is_nolip_movement(stages):
     with pytest.raises(SettingsError, match="n_frames 1"):
         stages.build("lip_predictor", "n_frames=1")

@@ -7,8 +7,7 @@ from safetensors.torch import load_file
 
 from lipsync_cli.data.layout import open_cache
 from lipsync_cli.errors import SettingsError, WeightsError
-from lipsync_cli.interfaces import FURTHER_STEPS
-from lipsync_cli.models.lip_predictor import LipPredictor, LipPredictorSettings
+from lipsync_cli.models.lip_predictor import FURTHER_STEPS, LipPredictor, LipPredictorSettings
 from lipsync_cli.models.warping_generator import WarpingFaceGenerator
 from lipsync_cli.registry.checkpoint import load_network
 from lipsync_cli.training.compute import Compute
