@@ -54,6 +54,7 @@ attention = 4
 outputs = 8
 """
 READER = "[loop]\nsteps = 2\n[sampling]\nn_clips = 2\n[network]\nwidths = [4, 6, 8, 10]\n"
+PREDICTOR = "n_clips = 2\n[loop]\nsteps = 2\n[network]\nwidth = 4\nn_networks = 2\n"
 DEFAULT = """
 adversarial_from = 1
 
@@ -225,17 +226,20 @@ def test_resolved_settings_are_written_beside_the_run(cache, toml, tmp_path):
 
 
 def test_all_stages_of_the_default_networks_follow_one_another(cache, toml, tmp_path, capsys):
-    reader = tmp_path / "reader"
+    reader, predictor = tmp_path / "reader", tmp_path / "predictor"
     assert run(*arguments("lip_reader", cache, reader, toml(READER, "reader.toml"))) == 0
-    network = reader / "lip_reader.safetensors"
+    assert run(*arguments("lip_predictor", cache, predictor, toml(PREDICTOR, "predictor.toml"))) == 0
+    files = "--lip-reader", str(reader / "lip_reader.safetensors")
+    files += "--lip-predictor", str(predictor / "lip_predictor.safetensors")
     for stage in ("gl", "gs"):
         out = tmp_path / stage
-        assert run(*arguments(stage, cache, out, toml(DEFAULT), "--lip-reader", str(network))) == 0
+        assert run(*arguments(stage, cache, out, toml(DEFAULT), *files)) == 0
         assert read_header(out / "talking_face.safetensors").architecture == "warping_generator"
         assert (out / "samples" / "step-00000002.png").is_file()
         figures = json.loads((out / "figures.jsonl").read_text())
         assert {"step", "opening_r", "amplitude", "silent"} <= figures.keys()
     assert "stages gs and gl are one network" in capsys.readouterr().err
+    assert load_network(tmp_path / "gl" / "talking_face.safetensors").hears == "speech_embedding_wide"
     assert_same(state(tmp_path / "gl"), state(tmp_path / "gs"))
 
 
