@@ -42,6 +42,8 @@ class SpeechEncoderSettings:
     """Length of the vector that modulates the decoder."""
     dropout: float = 0.2
     """Share of the steps' numbers that are dropped in training."""
+    predicted_alone: float = 0.0
+    """Share of the samples that in training hear nothing but what the predictor says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,7 @@ class SpeechEncoder(nn.Module):
     def __init__(self, settings: SpeechEncoderSettings) -> None:
         super().__init__()
         self.n_steps = settings.n_steps
+        self.predicted_alone = settings.predicted_alone
         self.predictor = None
         if settings.predictor is not None:
             self.predictor = LipPredictor(settings.predictor).requires_grad_(False)
@@ -88,6 +91,8 @@ class SpeechEncoder(nn.Module):
         """[B, n_steps + 2 further, inputs] -> [B, outputs]."""
         middle = speech[:, self.further : self.further + self.n_steps]
         x = self.normalise(middle.flatten(0, 1)).unflatten(0, middle.shape[:2])
+        if self.training and self.predicted_alone:
+            x = x * (torch.rand(len(x), 1, 1, device=x.device) >= self.predicted_alone)
         x = F.relu(self.step(self.dropout(x))).flatten(1)
         x = self.hidden(self.dropout(x))
         if self.predictor is not None:

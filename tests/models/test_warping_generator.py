@@ -8,7 +8,9 @@ from torch import Tensor
 
 from lipsync_cli.errors import SettingsError
 from lipsync_cli.models.architectures import build
+from lipsync_cli.models.lip_predictor import FURTHER_STEPS, LipPredictorSettings
 from lipsync_cli.models.warping_generator import (
+    SpeechEncoder,
     SpeechEncoderSettings,
     WarpingFaceGenerator,
     WarpingGeneratorSettings,
@@ -185,3 +187,55 @@ def test_references_shared_by_a_batch_are_as_good_as_copies(generator):
     speech, references, pose = inputs(3, 64)
     shared = references[:1].expand(3, -1, -1, -1, -1)
     torch.testing.assert_close(generator(speech, shared, pose), generator(speech, shared.clone(), pose))
+
+
+def told(alone: float = 0.0) -> SpeechEncoder:
+    """An encoder with a predictor that it listens to."""
+    torch.manual_seed(0)
+    predictor = LipPredictorSettings(width=8, n_networks=2)
+    encoder = SpeechEncoder(
+        SpeechEncoderSettings(
+            step_width=8, width=16, outputs=8, dropout=0.0, predictor=predictor, predicted_alone=alone
+        )
+    )
+    torch.nn.init.normal_(encoder.predicted.weight)
+    for name, weights in encoder.predictor.named_parameters():
+        if "mix" in name:  # blocks begin as if they were not there
+            torch.nn.init.normal_(weights, std=0.3)
+    return encoder
+
+
+def test_with_a_predictor_further_steps_are_heard_by_it_alone():
+    encoder = told().eval()
+    speech = torch.randn(2, 40, 384)
+    other = speech.clone()
+    other[:, :FURTHER_STEPS] += 1
+    assert not torch.equal(encoder(speech), encoder(other))
+    torch.nn.init.zeros_(encoder.predicted.weight)
+    torch.testing.assert_close(encoder(speech), encoder(other))
+
+
+def test_the_predictor_stays_as_it_is_in_training():
+    encoder = told().train()
+    assert not encoder.predictor.training
+    encoder(torch.randn(3, 40, 384)).sum().backward()
+    assert encoder.predicted.weight.grad is not None
+    assert all(weights.grad is None for weights in encoder.predictor.parameters())
+
+
+def test_samples_that_hear_the_prediction_alone_do_not_hear_the_steps():
+    speech, other = torch.randn(4, 40, 384), torch.randn(4, 40, 384)
+    encoder = told(alone=1.0).train()
+    torch.nn.init.zeros_(encoder.predicted.weight)
+    torch.testing.assert_close(encoder(speech), encoder(other))
+    encoder.eval()
+    assert not torch.allclose(encoder(speech), encoder(other)), "only in training"
+
+
+def test_about_as_many_samples_as_asked_hear_the_prediction_alone():
+    encoder = told(alone=0.25).train()
+    torch.nn.init.zeros_(encoder.predicted.weight)
+    speech = torch.randn(400, 40, 384)
+    silent = encoder(torch.zeros(400, 40, 384))  # batch norm makes nothing of it
+    alone = (encoder(speech) - silent).abs().amax(dim=1) < 1e-6
+    assert alone.float().mean() == pytest.approx(0.25, abs=0.07)
