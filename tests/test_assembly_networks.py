@@ -48,7 +48,7 @@ def test_the_default_networks_are_loaded_while_other_work_goes_on(monkeypatch: p
         held.allowed.set()
         loaded = networks.drawing()
     assert networks.drawing() is loaded
-    assert loaded.generators[1].hears == "speech_embedding"
+    assert loaded.generators[1].hears == "speech_embedding_wide"
     assert load_networks(DubSettings()).drawing().execution == loaded.execution
 
 
