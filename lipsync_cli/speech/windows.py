@@ -81,7 +81,8 @@ class SpeechEmbeddingWindows:
     _STRIDE = 4  # columns from one step to the next
     _REACH = 40  # columns that one step hears
     _MIDDLE = embedding_mel.FIRST_CENTRE * RATE + (_STRIDE * (N_STEPS - 1) + _REACH - 1) / 2  # = 39.1
-    _CHUNK = 1000  # steps at a time: 50 MB inside the network
+    _MULTIPLE = 64
+    _CHUNK = 1024  # steps at a time: 50 MB inside the network
 
     def __init__(
         self,
@@ -145,15 +146,22 @@ class SpeechEmbeddingWindows:
         return torch.cat(windows)[torch.from_numpy(asked)]
 
     def _steps(self, first: int, n_steps: int) -> Tensor:
-        """[n_steps, 384]: the steps from the one on that starts at column `first`."""
+        """[n_steps, 384]: the steps from the one on that starts at column `first`.
+
+        Some more are computed and dropped: torch keeps what it has prepared for each length that it met.
+        """
         pieces = []
         for done in range(0, n_steps, self._CHUNK):
-            n = min(self._CHUNK, n_steps - done)
+            n = min(self._CHUNK, self._rounded(n_steps - done))
             begin = np.array([first + done * self._STRIDE])
             columns = self._columns.take(begin, (n - 1) * self._STRIDE + self._REACH)
             with torch.no_grad():
                 pieces.append(self._network(torch.from_numpy(columns))[0])
-        return torch.cat(pieces)
+        return torch.cat(pieces)[:n_steps]
+
+    def _rounded(self, n_steps: int) -> int:
+        """Up to a whole multiple of 64 (25 frames at 25 fps ask for 64 with all further steps)."""
+        return -(-n_steps // self._MULTIPLE) * self._MULTIPLE
 
 
 class _Columns:

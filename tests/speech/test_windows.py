@@ -166,18 +166,32 @@ def test_consecutive_frames_share_their_work(log_mel: NDArray[np.float32]):
 
     speech = SpeechEmbeddingWindows(log_mel, counting)
     speech.around([index / 25 for index in range(50)])
-    assert columns == 76 + 4 * 49  # alone they would take 50 x 76
+    assert columns == 40 + 4 * 63  # 59 steps, which become 64; alone they would take 50 x 76
     columns = 0
     speech.around([-1000.0 if index % 10 == 5 else index / 25 for index in range(50)])
-    assert columns == 76 + 76 + 4 * 49  # the silence of five frames once more
+    assert columns == 2 * (40 + 4 * 63)  # the silence of five frames once more
+
+
+def test_whatever_is_asked_for_the_network_meets_few_lengths(log_mel: NDArray[np.float32]):
+    """torch keeps what it has prepared for each: a long dub with many pauses grew by it."""
+    lengths = set()
+
+    def noting(piece: Tensor) -> Tensor:
+        lengths.add(piece.shape[1])
+        return torch.zeros(piece.shape[0], (piece.shape[1] - 40) // 4 + 1, 384)
+
+    speech = SpeechEmbeddingWindows(log_mel, noting, 15)
+    for n in range(1, 60):
+        assert speech.around([index / 25 for index in range(n)]).shape == (n, 40, 384)
+    assert lengths == {40 + 4 * 63, 40 + 4 * 127}
 
 
 def test_a_click_in_the_middle_of_a_frame_lies_in_the_middle_of_what_the_network_is_given():
     given: list[Tensor] = []
 
     def listening(piece: Tensor) -> Tensor:
-        given.append(piece)
-        return torch.zeros(1, 10, 384)
+        given.append(piece[:, :76])
+        return torch.zeros(1, 64, 384)
 
     sample = 160 * 100 + 256 + 80  # between columns 100 and 101
     SpeechEmbeddingWindows(embedding_mel(click(sample)), listening).around([sample / 16_000 - FRAME_CENTRE])
