@@ -29,6 +29,8 @@ _SHARE = 0.4  # ... or this share of the way up from the quietest to the loudest
 _LEAST_RANGE = 12.0  # dB between quiet and loud, else everything is one level
 LONG_BEFORE = -1000.0
 """Seconds: before any speech there is silence."""
+LONG_AFTER = 1e6
+"""Seconds, longer than any speech."""
 _FLOOR = -60.0  # dB of full scale: sound that never gets louder is silence
 _COLUMNS = 80  # of the mel in a second
 _OVER_FLOOR = 6.0  # dB
@@ -45,13 +47,19 @@ def pauses(waveform: Waveform, voiceless: Spans | None = None) -> Spans:
     pause; sound whose loudness hardly changes (12 dB) has none.
 
     voiceless: spans in which something is heard but nobody speaks (`speech.voice_activity`): also pauses.
+    Those at the beginning and the end of the sound go on beyond it, as there is no word that lips leave or
+    get ready for.
     """
     levels = _levels(waveform)
     if len(levels) == 0:
         return []
     if np.percentile(levels, 95) < _FLOOR:
         return [(0.0, waveform.duration)]
-    spans = _joined([*_spans(_is_quiet(levels)), *(voiceless or [])])
+    endless = [
+        (LONG_BEFORE if start <= 0 else start, end if end < waveform.duration else LONG_AFTER)
+        for start, end in voiceless or []
+    ]
+    spans = _joined([*_spans(_is_quiet(levels)), *endless])
     return [(start + MARGIN, end - MARGIN) for start, end in spans if end - start >= SHORTEST]
 
 

@@ -105,7 +105,7 @@ def test_noise_and_no_voice_is_a_pause_too(inputs: Path, tmp_path: Path) -> None
     speaking = np.percentile(np.r_[dubbed[3:28], dubbed[76:]], 90)
     assert dubbed[DEEP_IN_NOISE].mean() < 0.65 * speaking
     assert np.ptp(dubbed[DEEP_IN_NOISE]) < 0.1 * speaking  # at rest
-    assert np.ptp(by_loudness[DEEP_IN_NOISE]) > 3 * np.ptp(dubbed[DEEP_IN_NOISE]), "else nothing was quieted"
+    assert np.ptp(by_loudness[DEEP_IN_NOISE]) > 2 * np.ptp(dubbed[DEEP_IN_NOISE]), "else nothing was quieted"
 
 
 def test_without_any_voice_the_lips_stay_closed_and_that_is_told(
@@ -115,8 +115,8 @@ def test_without_any_voice_the_lips_stay_closed_and_that_is_told(
     assert "noise.wav: no voice is heard in it, so the lips stay closed" in " ".join(
         capsys.readouterr().err.split()
     )
-    assert np.ptp(dubbed[12:63]) < 0.015  # face heights; a slow drift
-    assert np.abs(np.diff(dubbed[12:63])).max() < 0.003
+    assert np.ptp(dubbed) < 0.015  # face heights; a slow drift
+    assert np.abs(np.diff(dubbed)).max() < 0.003
 
 
 def test_with_silence_original_the_filmed_mouth_is_untouched_in_a_pause(inputs: Path, tmp_path: Path) -> None:
