@@ -47,19 +47,17 @@ def pauses(waveform: Waveform, voiceless: Spans | None = None) -> Spans:
     pause; sound whose loudness hardly changes (12 dB) has none.
 
     voiceless: spans in which something is heard but nobody speaks (`speech.voice_activity`): also pauses.
-    Those at the beginning and the end of the sound go on beyond it, as there is no word that lips leave or
-    get ready for.
+    One of the whole sound has no ends, as there is no word that lips leave or get ready for. (Without ends at
+    the beginnings of all sounds the opening's correlation fell from 0.89 to 0.85.)
     """
     levels = _levels(waveform)
     if len(levels) == 0:
         return []
     if np.percentile(levels, 95) < _FLOOR:
         return [(0.0, waveform.duration)]
-    endless = [
-        (LONG_BEFORE if start <= 0 else start, end if end < waveform.duration else LONG_AFTER)
-        for start, end in voiceless or []
-    ]
-    spans = _joined([*_spans(_is_quiet(levels)), *endless])
+    if voiceless == [(0.0, waveform.duration)]:
+        return [(LONG_BEFORE, LONG_AFTER)]
+    spans = _joined([*_spans(_is_quiet(levels)), *(voiceless or [])])
     return [(start + MARGIN, end - MARGIN) for start, end in spans if end - start >= SHORTEST]
 
 
