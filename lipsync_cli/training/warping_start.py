@@ -12,6 +12,9 @@ from lipsync_cli.models.warping_generator import WarpingFaceGenerator, WarpingGe
 from lipsync_cli.registry.checkpoint import fill, load_network
 from lipsync_cli.registry.store import find_weights
 
+_PREDICTOR = ("speech_encoder.predictor.", "speech_encoder.predicted.")
+"""Beginnings of the names of what a generator without a predictor does not have."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Teachers:
@@ -41,7 +44,8 @@ def first_generator(
             told = before.settings.speech.predictor
     generator = WarpingFaceGenerator(replace(settings, speech=replace(settings.speech, predictor=told)))
     if path is not None:
-        fill(generator, {**generator.state_dict(), **before.state_dict()}, path)
+        fresh = {name: of for name, of in generator.state_dict().items() if name.startswith(_PREDICTOR)}
+        fill(generator, {**fresh, **before.state_dict()}, path)
     if predictor is not None and generator.speech_encoder.predictor is not None:
         generator.speech_encoder.predictor.load_state_dict(predictor.state_dict())
     return generator

@@ -247,3 +247,11 @@ def test_going_on_from_one_with_a_predictor_keeps_it(stages, predictor, tmp_path
     kept = second.generator.speech_encoder.predictor
     for name, tensor in predictor.state_dict().items():
         torch.testing.assert_close(kept.state_dict()[name], tensor, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("with_predictor", [False, True])
+def test_a_start_that_lacks_more_than_a_predictor_is_refused(stages, predictor, tmp_path, with_predictor):
+    path = stages.build("warping").save(tmp_path, {})
+    given = predictor if with_predictor else None
+    with pytest.raises(WeightsError, match=r"talking_face\.safetensors: not the weights .* missing"):
+        stages.build("warping", f'start_from="{path}"', "network.bottleneck_depth=2", predictor=given)
