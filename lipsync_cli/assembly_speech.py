@@ -11,6 +11,8 @@ from lipsync_cli.assembly_networks import note_of
 from lipsync_cli.errors import MediaError, WeightsError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from lipsync_cli.dubbing.job import NetworkUsed
     from lipsync_cli.interfaces import Speech, Waveform
     from lipsync_cli.nameless_file import NamelessFile
@@ -54,13 +56,10 @@ def make_speeches(
         raise WeightsError(f"this generator hears '{hears}', which this version of lipsync_cli cannot make")
     from lipsync_cli.models.lip_predictor import FURTHER_STEPS
     from lipsync_cli.models.speech_embedding import N_BINS, SpeechEmbedding
-    from lipsync_cli.registry.checkpoint import load_into
     from lipsync_cli.speech.voices import heard_as
 
-    name, path = _find("speech_embedding")
-    network = SpeechEmbedding().eval()
-    load_into(network, path)
-    used.append(note_of("speech_embedding", name, path))
+    network = SpeechEmbedding()
+    _fill(network, "speech_embedding", used)
     hear = heard_as(network.steps, N_BINS)
     further = FURTHER_STEPS if hears == "speech_embedding_wide" else 0
     return tuple(
@@ -81,28 +80,34 @@ def find_pauses(
 
     Raises WeightsError.
     """
-    from lipsync_cli.speech.pauses import pauses
+    from lipsync_cli.speech.pauses import is_whole, pauses
 
     if by == "loudness":
         return tuple(pauses(waveform) for waveform in waveforms)
     from lipsync_cli.models.voice_detector import VoiceDetector
-    from lipsync_cli.registry.checkpoint import load_into
     from lipsync_cli.speech.voice_activity import voiceless
 
-    name, path = _find("voice_detector")
-    network = VoiceDetector().eval()
-    load_into(network, path)
-    used.append(note_of("voice_detector", name, path))
+    network = VoiceDetector()
+    _fill(network, "voice_detector", used)
     found = []
     for waveform, sound in zip(waveforms, sounds, strict=True):
         silent = voiceless(waveform, network)
-        if silent == [(0.0, waveform.duration)]:
+        if is_whole(silent, waveform):
             _LOG.warning(
                 "%s: no voice is heard in it, so the lips stay closed; --pauses loudness moves them with it",
                 sound,
             )
         found.append(pauses(waveform, silent))
     return tuple(found)
+
+
+def _fill(network: nn.Module, role: str, used: list[NetworkUsed]) -> None:
+    """Load the shipped weights of a role, for use alone; `used` is told of their file."""
+    from lipsync_cli.registry.checkpoint import load_into
+
+    name, path = _find(role)
+    load_into(network.eval(), path)
+    used.append(note_of(role, name, path))
 
 
 def _find(role: str) -> tuple[str, Path]:

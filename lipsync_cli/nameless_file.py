@@ -40,6 +40,10 @@ class NamelessFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give its room back."""
         self._file.close()
 
     def append(self, array: NDArray[Any]) -> int:

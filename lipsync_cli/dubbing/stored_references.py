@@ -52,7 +52,7 @@ class StoredReferences(Mapping[int, References]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.__exit__(kind, error, trace)
+        self._file.close()
 
     def add(self, shot: int, references: References) -> None:
         """Keep the references of a shot."""

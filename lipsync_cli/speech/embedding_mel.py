@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lipsync_cli.errors import MediaError
 from lipsync_cli.interfaces import Waveform
 from lipsync_cli.speech.filter_bank import slaney_filter_bank
+from lipsync_cli.speech.sample_rate import require_rate
 
 SAMPLE_RATE = 16_000
 HOP = 160  # samples: 10 ms a column
@@ -37,11 +37,7 @@ def embedding_mel(waveform: Waveform) -> NDArray[np.float32]:
     Raises:
         MediaError: The waveform is not at 16 kHz.
     """
-    if waveform.sample_rate != SAMPLE_RATE:
-        raise MediaError(
-            f"the speech embedding hears {SAMPLE_RATE} Hz, but this waveform has {waveform.sample_rate} Hz: "
-            f"load it at {SAMPLE_RATE} Hz"
-        )
+    require_rate(waveform, SAMPLE_RATE, "the speech embedding hears")
     n_columns = max(0, (len(waveform.samples) - N_FFT) // HOP + 1)
     log_mel = np.empty((n_columns, N_BINS), np.float32)
     if n_columns == 0:

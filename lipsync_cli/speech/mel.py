@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lipsync_cli.errors import MediaError
 from lipsync_cli.interfaces import Waveform
 from lipsync_cli.speech.filter_bank import slaney_filter_bank
+from lipsync_cli.speech.sample_rate import require_rate
 
 SILENCE = -4.0
 """What digital silence reads: the floor after normalisation."""
@@ -48,11 +48,7 @@ def mel_spectrogram(waveform: Waveform, settings: MelSettings = MelSettings()) -
     Raises:
         MediaError: The waveform has another sample rate than the settings.
     """
-    if waveform.sample_rate != settings.sample_rate:
-        raise MediaError(
-            f"the mel spectrogram is of {settings.sample_rate} Hz, but this waveform has "
-            f"{waveform.sample_rate} Hz: load it at {settings.sample_rate} Hz"
-        )
+    require_rate(waveform, settings.sample_rate, "the mel spectrogram is of")
     samples, hop, reach = waveform.samples, settings.hop, settings.n_fft // 2
     n_columns = 1 + len(samples) // hop
     if len(samples) == 0:

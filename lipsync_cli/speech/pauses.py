@@ -55,10 +55,15 @@ def pauses(waveform: Waveform, voiceless: Spans | None = None) -> Spans:
         return []
     if np.percentile(levels, 95) < _FLOOR:
         return [(0.0, waveform.duration)]
-    if voiceless == [(0.0, waveform.duration)]:
+    if voiceless is not None and is_whole(voiceless, waveform):
         return [(LONG_BEFORE, LONG_AFTER)]
     spans = _joined([*_spans(_is_quiet(levels)), *(voiceless or [])])
     return [(start + MARGIN, end - MARGIN) for start, end in spans if end - start >= SHORTEST]
+
+
+def is_whole(spans: Spans, waveform: Waveform) -> bool:
+    """Whether one span is all of the sound."""
+    return spans == [(0.0, waveform.duration)]
 
 
 def _joined(spans: Spans) -> Spans:

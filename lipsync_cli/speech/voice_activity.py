@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipsync_cli.errors import MediaError
 from lipsync_cli.interfaces import Waveform
 from lipsync_cli.speech.pauses import Spans, stretches
+from lipsync_cli.speech.sample_rate import require_rate
 
 _RATE = 16_000
 _STEP = 512 / _RATE  # seconds
@@ -30,11 +30,7 @@ def voiceless(waveform: Waveform, network: Callable[[Tensor], Tensor]) -> Spans:
     Raises:
         MediaError: the waveform is not at 16 kHz.
     """
-    if waveform.sample_rate != _RATE:
-        raise MediaError(
-            f"voices are told at {_RATE} Hz, but this waveform has {waveform.sample_rate} Hz: "
-            f"load it at {_RATE} Hz"
-        )
+    require_rate(waveform, _RATE, "voices are told at")
     with torch.inference_mode():
         probabilities = network(torch.from_numpy(waveform.samples)).numpy()
     speaks = np.zeros(len(probabilities), np.bool_)
