@@ -61,39 +61,49 @@ class LipPredictor(nn.Module):
         """[B, T, inputs] -> [B, T - 31, 2], opening and width: place p is the moment in the middle between
         steps p + 15 and p + 16."""
         normal = self._normal(steps)
-        return torch.stack([network(normal) for network in self.networks]).mean(dim=0).transpose(1, 2)
+        return torch.stack([network(normal) for network in self.networks]).mean(dim=0)
+
+    def of_windows(self, windows: Tensor) -> Tensor:
+        """As forward; windows of which each begins one step after the one before it share their work.
+
+        So do those of frames at 25 fps: a batch of 25 takes a sixth of the time.
+        """
+        if not bool((windows[1:, :-1] == windows[:-1, 1:]).all()):
+            return self(windows)
+        n_answers = windows.shape[1] - 2 * FURTHER_STEPS - 1
+        in_line = torch.cat([windows[0], windows[1:, -1]])
+        answers: Tensor = self(in_line[None])[0]
+        return answers.unfold(0, n_answers, 1).transpose(1, 2)
 
     def each(self, steps: Tensor) -> Tensor:
         """In training: every network is shown a sample of its own: [n_networks * B, T, inputs] -> the same
         number of answers as forward's."""
         parts = self._normal(steps).chunk(len(self.networks))
-        answers = [network(part) for network, part in zip(self.networks, parts, strict=True)]
-        return torch.cat(answers).transpose(1, 2)
+        return torch.cat([network(part) for network, part in zip(self.networks, parts, strict=True)])
 
     def _normal(self, steps: Tensor) -> Tensor:
-        """[B, T, inputs] -> [B, inputs, T]."""
-        return cast(Tensor, self.normalise(steps.transpose(1, 2)))
+        """[B, T, inputs], over the spread of each input."""
+        return cast(Tensor, self.normalise(steps.flatten(0, 1))).unflatten(0, steps.shape[:2])
 
 
 class _Network(nn.Module):
     def __init__(self, settings: LipPredictorSettings) -> None:
         super().__init__()
         self.settings = settings
-        self.enter = nn.Conv1d(settings.inputs, settings.width, 1)
-        self.pair = nn.Conv1d(settings.width, settings.width, 2)
+        self.enter = _Convolution(settings.inputs, settings.width, 1)
+        self.pair = _Convolution(settings.width, settings.width, 2)
         self.dropout = nn.Dropout(settings.dropout)
         self.blocks = nn.ModuleList(
             _Block(settings.width, dilation, settings.dropout) for dilation in settings.dilations
         )
-        self.out = nn.Conv1d(settings.width, N_MOVEMENTS, 1)
+        self.out = _Convolution(settings.width, N_MOVEMENTS, 1)
         nn.init.normal_(self.out.weight, std=0.02)
 
     def forward(self, steps: Tensor) -> Tensor:
-        """[B, inputs, T] -> [B, 2, T - 31]."""
+        """[B, T, inputs] -> [B, T - 31, 2]."""
         if self.training:
-            steps = F.dropout1d(
-                steps + self.settings.noise * torch.randn_like(steps), self.settings.channel_dropout
-            )
+            steps = steps + self.settings.noise * torch.randn_like(steps)
+            steps = F.dropout1d(steps.transpose(1, 2), self.settings.channel_dropout).transpose(1, 2)
         x = self.dropout(F.gelu(self.pair(self.enter(steps))))
         for block in self.blocks:
             x = block(x)
@@ -107,14 +117,25 @@ class _Block(nn.Module):
         super().__init__()
         self.dilation = dilation
         self.norm = nn.LayerNorm(width)
-        self.conv = nn.Conv1d(width, width, 3, dilation=dilation)
-        self.mix = nn.Conv1d(width, width, 1)
+        self.conv = _Convolution(width, width, 3, dilation=dilation)
+        self.mix = _Convolution(width, width, 1)
         self.dropout = nn.Dropout(dropout)
         nn.init.zeros_(self.mix.weight)
         nn.init.zeros_(cast(Tensor, self.mix.bias))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, width, T] -> [B, width, T - 2 dilation]."""
-        y = self.norm(x.transpose(1, 2)).transpose(1, 2)
-        y = self.dropout(self.mix(F.gelu(self.conv(y))))
-        return cast(Tensor, x[:, :, self.dilation : -self.dilation] + y)
+        """[B, T, width] -> [B, T - 2 dilation, width]."""
+        y = self.dropout(self.mix(F.gelu(self.conv(self.norm(x)))))
+        return cast(Tensor, x[:, self.dilation : -self.dilation] + y)
+
+
+class _Convolution(nn.Conv1d):
+    """Over time, not padded, of [B, T, inputs]: one matrix product, which takes half of the time of torch's
+    convolution where channels are few."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, inputs] -> [B, T - dilation (kernel - 1), outputs]."""
+        (n,), (dilation,) = self.kernel_size, self.dilation
+        length = x.shape[1] - dilation * (n - 1)
+        heard = torch.cat([x[:, dilation * i : dilation * i + length] for i in range(n)], dim=2)
+        return F.linear(heard, self.weight.transpose(1, 2).flatten(1), self.bias)

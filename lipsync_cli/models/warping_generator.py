@@ -97,7 +97,7 @@ class SpeechEncoder(nn.Module):
         x = self.hidden(self.dropout(x))
         if self.predictor is not None:
             with torch.no_grad():
-                movement = self.predictor(speech)
+                movement = self.predictor.of_windows(speech)
             x = x + self.predicted(movement.flatten(1))
         return F.relu(self.out(F.relu(x)))
 

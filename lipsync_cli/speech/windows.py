@@ -66,7 +66,7 @@ class SpeechEmbeddingWindows:
 
     Columns are 10 ms apart, column c centred on 0.016 + 0.01 c s. Ten steps come of 76 columns; of those that
     start at column c, step j is centred on 0.211 + 0.04 j + 0.01 c s, so their middle is 0.391 + 0.01 c s.
-    What is kept is the log mel; steps are computed when they are asked for.
+    What is kept is the log mel; steps are computed when they are asked for, and the last ones stay at hand.
 
     Args:
         log_mel: float32 [T, 32], of `embedding_mel`.
@@ -81,8 +81,8 @@ class SpeechEmbeddingWindows:
     _STRIDE = 4  # columns from one step to the next
     _REACH = 40  # columns that one step hears
     _MIDDLE = embedding_mel.FIRST_CENTRE * RATE + (_STRIDE * (N_STEPS - 1) + _REACH - 1) / 2  # = 39.1
-    _MULTIPLE = 64
-    _CHUNK = 1024  # steps at a time: 50 MB inside the network
+    _BLOCK = 64  # steps that are computed at once, 2.56 s
+    _AT_HAND = 16  # blocks: of four rows of steps (at rates other than 25 fps), where two meet, and of silence
 
     def __init__(
         self,
@@ -95,6 +95,7 @@ class SpeechEmbeddingWindows:
         self._network = network
         self._further = further
         self._n_steps = self.N_STEPS + 2 * further
+        self._at_hand: dict[tuple[int, int], Tensor] = {}
 
     def around(self, times: Sequence[float]) -> Tensor:
         """[B, 10 + 2 further, 384]: the steps whose middle is nearest to each time + FRAME_CENTRE, the later
@@ -102,16 +103,13 @@ class SpeechEmbeddingWindows:
         first = self._first_columns(times) - self._further * self._STRIDE
         if len(first) == 0:
             return torch.empty(0, self._n_steps, 384)
-        phases = first % self._STRIDE
-        windows = torch.cat([self._of_one_phase(first[phases == phase]) for phase in np.unique(phases)])
-        order = np.argsort(phases, kind="stable")
-        return windows[torch.from_numpy(np.argsort(order))]
+        return torch.stack([self._steps(column, self._n_steps) for column in first.tolist()])
 
     def grid(self, n_frames: int) -> Tensor:
         """All steps that the frames of a 25 fps clip hear, [n_frames + 9 + 2 further, 384]: frame i hears
         [i : i + 10 + 2 further].
 
-        The same as `around` of the times i / 25, at a tenth of the work.
+        The same as `around` of the times i / 25, without what neighbours share.
         """
         first = int(self._first_columns([0.0])[0]) - self._further * self._STRIDE
         return self._steps(first, n_frames + self._n_steps - 1)
@@ -131,37 +129,32 @@ class SpeechEmbeddingWindows:
         centres = np.asarray(times, np.float64) + FRAME_CENTRE
         return _floor(centres * cls.RATE - cls._MIDDLE + 0.5)
 
-    def _of_one_phase(self, first: NDArray[np.int64]) -> Tensor:
-        """[B, n, 384] of windows whose first columns are whole steps apart: neighbours share steps.
-
-        Frames in a pause hear what lies long before: what is far apart is computed in pieces, each once.
-        """
-        columns, asked = np.unique(first, return_inverse=True)
-        index = (columns - columns[0]) // self._STRIDE
-        windows = []
-        for run in np.split(index, np.flatnonzero(np.diff(index) > self._n_steps) + 1):
-            begin = int(columns[0]) + int(run[0]) * self._STRIDE
-            rows = torch.from_numpy(run - run[0])[:, None] + torch.arange(self._n_steps)
-            windows.append(self._steps(begin, int(run[-1] - run[0]) + self._n_steps)[rows])
-        return torch.cat(windows)[torch.from_numpy(asked)]
-
     def _steps(self, first: int, n_steps: int) -> Tensor:
-        """[n_steps, 384]: the steps from the one on that starts at column `first`.
-
-        Some more are computed and dropped: torch keeps what it has prepared for each length that it met.
-        """
+        """[n_steps, 384]: the steps from the one on that starts at column `first`."""
+        begin, phase = divmod(first, self._STRIDE)
+        end = begin + n_steps
         pieces = []
-        for done in range(0, n_steps, self._CHUNK):
-            n = min(self._CHUNK, self._rounded(n_steps - done))
-            begin = np.array([first + done * self._STRIDE])
-            columns = self._columns.take(begin, (n - 1) * self._STRIDE + self._REACH)
-            with torch.no_grad():
-                pieces.append(self._network(torch.from_numpy(columns))[0])
-        return torch.cat(pieces)[:n_steps]
+        for number in range(begin // self._BLOCK, -(-end // self._BLOCK)):
+            place = number * self._BLOCK
+            pieces.append(self._block(phase, number)[max(0, begin - place) : end - place])
+        return torch.cat(pieces)
 
-    def _rounded(self, n_steps: int) -> int:
-        """Up to a whole multiple of 64 (25 frames at 25 fps ask for 64 with all further steps)."""
-        return -(-n_steps // self._MULTIPLE) * self._MULTIPLE
+    def _block(self, phase: int, number: int) -> Tensor:
+        """[64, 384]: the steps from 64 number on of those that start at columns 4 step + phase.
+
+        Neighbours share them, and the network meets one length: torch keeps what it has prepared for each.
+        """
+        key = phase, number
+        found = self._at_hand.pop(key, None)
+        if found is None:
+            first = np.array([number * self._BLOCK * self._STRIDE + phase])
+            columns = self._columns.take(first, (self._BLOCK - 1) * self._STRIDE + self._REACH)
+            with torch.no_grad():
+                found = self._network(torch.from_numpy(columns))[0]
+        self._at_hand[key] = found  # the one used last stands last
+        if len(self._at_hand) > self._AT_HAND:
+            del self._at_hand[next(iter(self._at_hand))]
+        return found
 
 
 class _Columns:

@@ -197,9 +197,9 @@ def stages_alone(clip: Path, speech: Path, repeat: int) -> dict[str, float]:
     decode, _ = timed(lambda: sum(1 for _ in itertools.islice(iter(video), IN_MEMORY)))
     memory = InMemory(video.info, frames)
     held = replace(parts, stream=memory)
-    look, watched = timed(lambda: watch(held, pipeline._nobody, IN_MEMORY / RATE, StoredReferences))
-    seen, who = watched[0], (parts.speakers[0], watched[0])
-    shown = pipeline._shown(parts, who, settings)
+    look, watched = timed(lambda: watch(held, pipeline._nobody, float(IN_MEMORY / RATE), StoredReferences))
+    seen = watched[0]
+    shown = pipeline._shown(parts, (parts.speakers[0], drawing.pauses[0], seen), settings)
     references = seen.references
     batch = pipeline.frames_in_batch(video.info, settings)
 
@@ -208,9 +208,8 @@ def stages_alone(clip: Path, speech: Path, repeat: int) -> dict[str, float]:
         return list(stages.crop(items, seen.track, seen.shots, references, shown))
 
     def speak() -> list[stages.DubFrame]:
-        return list(
-            stages.speak(iter(crops), drawing.talking_face, *drawing.speeches, references, batch=batch)
-        )
+        speech = drawing.speeches[0]
+        return list(stages.speak(iter(crops), drawing.talking_face, speech, references, batch=batch))
 
     cropped, crops = timed(cut)
     spoken, faces = timed(speak)

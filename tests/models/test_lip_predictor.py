@@ -42,6 +42,23 @@ def test_a_longer_stretch_answers_as_its_parts_do(predictor):
     torch.testing.assert_close(predictor(steps)[:, 10:19], predictor(steps[:, 10:50]), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("starts", [[5], [0, 1, 2, 3, 4, 5], [0, 1, 2, 4, 5], [3, 3, 3], [2, 1, 0]])
+def test_windows_are_answered_as_each_alone(predictor, starts):
+    steps = torch.rand(60, 6)
+    windows = torch.stack([steps[start : start + 40] for start in starts])
+    alone = torch.cat([predictor(window[None]) for window in windows])
+    torch.testing.assert_close(predictor.of_windows(windows), alone, rtol=1e-4, atol=1e-5)
+
+
+def test_windows_that_overlap_share_their_work(predictor):
+    given = []
+    predictor.normalise.register_forward_pre_hook(lambda module, inputs: given.append(len(inputs[0])))
+    windows = torch.rand(64, 6).unfold(0, 40, 1).transpose(1, 2)
+    predictor.of_windows(windows)
+    predictor.of_windows(windows.flip(0))
+    assert given == [64, 25 * 40]
+
+
 def test_in_training_inputs_are_disturbed(predictor):
     steps = torch.rand(1, 40, 6)
     predictor.train()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from math import floor
+from math import ceil, floor
 
 import numpy as np
 import pytest
@@ -146,56 +146,64 @@ def test_the_grid_holds_the_windows_of_a_clip_at_25_fps(
     torch.testing.assert_close(grid.unfold(0, 10, 1).transpose(1, 2), windows, rtol=0, atol=1e-4)
 
 
-def test_the_pieces_in_which_a_grid_is_computed_do_not_show(
+def test_the_blocks_in_which_steps_are_computed_do_not_show(
     log_mel: NDArray[np.float32], network: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
 ):
+    whole = SpeechEmbeddingWindows(log_mel, network).grid(75)
+    for block in (1, 7, 84):
+        monkeypatch.setattr(SpeechEmbeddingWindows, "_BLOCK", block)
+        torch.testing.assert_close(
+            SpeechEmbeddingWindows(log_mel, network).grid(75), whole, rtol=0, atol=1e-4
+        )
+
+
+class Counting:
+    """A network whose steps are zero; what it was given."""
+
+    def __init__(self) -> None:
+        self.lengths: list[int] = []
+
+    def __call__(self, piece: Tensor) -> Tensor:
+        self.lengths.append(piece.shape[1])
+        return torch.zeros(piece.shape[0], (piece.shape[1] - 40) // 4 + 1, 384)
+
+
+@pytest.mark.parametrize(("rate", "n_rows"), [(25, 1), (Fraction(30_000, 1001), 4), (60, 4)])
+def test_each_step_is_computed_once_however_frames_are_asked_for(
+    log_mel: NDArray[np.float32], rate: Fraction, n_rows: int
+):
+    """Also in batches of five, of large pictures, and with pauses, which hear what lies long before."""
+    network = Counting()
+    speech = SpeechEmbeddingWindows(log_mel, network, 15)
+    seconds = 20
+    times = [float(index / rate) for index in range(int(seconds * rate))]
+    for place in range(0, len(times), 5):
+        asked = [-1000.0 if place // 5 % 4 == 2 else time for time in times[place : place + 5]]
+        assert speech.around(asked).shape == (len(asked), 40, 384)
+    n_blocks = ceil((seconds + 40 * 0.04) / (64 * 0.04)) + 1  # the ends of the first and last need not meet
+    assert len(network.lengths) <= n_rows * n_blocks + 2  # silence
+    assert set(network.lengths) == {40 + 4 * 63}  # torch keeps what it has prepared for each length
+
+
+def test_no_more_blocks_stay_at_hand_than_are_needed(log_mel: NDArray[np.float32]):
+    network = Counting()
     speech = SpeechEmbeddingWindows(log_mel, network)
-    whole = speech.grid(75)
-    for chunk in (1, 7, 84):
-        monkeypatch.setattr(SpeechEmbeddingWindows, "_CHUNK", chunk)
-        torch.testing.assert_close(speech.grid(75), whole, rtol=0, atol=1e-4)
-
-
-def test_consecutive_frames_share_their_work(log_mel: NDArray[np.float32]):
-    columns = 0
-
-    def counting(piece: Tensor) -> Tensor:
-        nonlocal columns
-        columns += piece.shape[0] * piece.shape[1]
-        return torch.zeros(piece.shape[0], (piece.shape[1] - 40) // 4 + 1, 384)
-
-    speech = SpeechEmbeddingWindows(log_mel, counting)
-    speech.around([index / 25 for index in range(50)])
-    assert columns == 40 + 4 * 63  # 59 steps, which become 64; alone they would take 50 x 76
-    columns = 0
-    speech.around([-1000.0 if index % 10 == 5 else index / 25 for index in range(50)])
-    assert columns == 2 * (40 + 4 * 63)  # the silence of five frames once more
-
-
-def test_whatever_is_asked_for_the_network_meets_few_lengths(log_mel: NDArray[np.float32]):
-    """torch keeps what it has prepared for each: a long dub with many pauses grew by it."""
-    lengths = set()
-
-    def noting(piece: Tensor) -> Tensor:
-        lengths.add(piece.shape[1])
-        return torch.zeros(piece.shape[0], (piece.shape[1] - 40) // 4 + 1, 384)
-
-    speech = SpeechEmbeddingWindows(log_mel, noting, 15)
-    for n in range(1, 60):
-        assert speech.around([index / 25 for index in range(n)]).shape == (n, 40, 384)
-    assert lengths == {40 + 4 * 63, 40 + 4 * 127}
+    for number in range(100):
+        speech.around([number * 2.56])
+    assert len(speech._at_hand) == 16
+    network.lengths.clear()
+    speech.around([99 * 2.56])
+    assert not network.lengths
+    speech.around([0.0])
+    assert network.lengths
 
 
 def test_a_click_in_the_middle_of_a_frame_lies_in_the_middle_of_what_the_network_is_given():
-    given: list[Tensor] = []
-
-    def listening(piece: Tensor) -> Tensor:
-        given.append(piece[:, :76])
-        return torch.zeros(1, 64, 384)
-
     sample = 160 * 100 + 256 + 80  # between columns 100 and 101
-    SpeechEmbeddingWindows(embedding_mel(click(sample)), listening).around([sample / 16_000 - FRAME_CENTRE])
-    loudness = given[0][0].mean(1)
+    given = SpeechEmbeddingWindows.columns_around(
+        embedding_mel(click(sample)), [sample / 16_000 - FRAME_CENTRE]
+    )
+    loudness = torch.from_numpy(given[0].mean(1))
     assert loudness.shape == (76,)
     assert set(loudness.topk(2).indices.tolist()) == {37, 38}
     torch.testing.assert_close(loudness, loudness.flip(0), rtol=0, atol=1e-3)
