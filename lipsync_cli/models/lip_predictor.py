@@ -69,11 +69,10 @@ class LipPredictor(nn.Module):
         So do those of frames at 25 fps: a batch of 25 takes a sixth of the time.
         """
         if not bool((windows[1:, :-1] == windows[:-1, 1:]).all()):
-            return self(windows)
+            return self.forward(windows)
         n_answers = windows.shape[1] - 2 * FURTHER_STEPS - 1
         in_line = torch.cat([windows[0], windows[1:, -1]])
-        answers: Tensor = self(in_line[None])[0]
-        return answers.unfold(0, n_answers, 1).transpose(1, 2)
+        return self.forward(in_line[None])[0].unfold(0, n_answers, 1).transpose(1, 2)
 
     def each(self, steps: Tensor) -> Tensor:
         """In training: every network is shown a sample of its own: [n_networks * B, T, inputs] -> the same
@@ -83,7 +82,7 @@ class LipPredictor(nn.Module):
 
     def _normal(self, steps: Tensor) -> Tensor:
         """[B, T, inputs], over the spread of each input."""
-        return cast(Tensor, self.normalise(steps.flatten(0, 1))).unflatten(0, steps.shape[:2])
+        return cast(Tensor, self.normalise(steps.flatten(0, 1))).reshape(steps.shape)
 
 
 class _Network(nn.Module):

@@ -82,7 +82,7 @@ class SpeechEmbeddingWindows:
     _REACH = 40  # columns that one step hears
     _MIDDLE = embedding_mel.FIRST_CENTRE * RATE + (_STRIDE * (N_STEPS - 1) + _REACH - 1) / 2  # = 39.1
     _BLOCK = 64  # steps that are computed at once, 2.56 s
-    _AT_HAND = 16  # blocks: of four rows of steps (at rates other than 25 fps), where two meet, and of silence
+    _AT_HAND = 16  # blocks: of the four phases that frames have at most, where two meet, and of silence
 
     def __init__(
         self,

@@ -27,7 +27,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from lipsync_cli.assembly_networks import make_face_finder
 from lipsync_cli.dubbing.silencing import is_closed
@@ -118,8 +117,8 @@ class Measure:
 def _correlation(one: Watched, other: Watched) -> float:
     """Pearson's r of the openings at the frames of the shorter video."""
     n_frames = min(len(one.track.openings), len(other.track.openings))
-    curves: list[NDArray[np.float32]] = [seen.track.openings[:n_frames] for seen in (one, other)]
-    return float(np.corrcoef(curves)[0, 1])
+    first, second = (seen.track.openings[:n_frames] for seen in (one, other))
+    return float(np.corrcoef(first, second)[0, 1])
 
 
 def main() -> None:

@@ -79,14 +79,14 @@ def light(face: Image, filmed: Image, index: int) -> Image:
 
 
 def as_image(values: np.ndarray) -> Image:
-    return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(values, 0, 255)), np.uint8)
 
 
 def golden_gpen() -> Callable[[Image, Image, int], Image]:
     restorer = NetworkRestorer(Rule.fill(GPEN(), 0.5), make_execution("cpu", "fp32"))
 
     def restore(face: Image, filmed: Image, index: int) -> Image:
-        answer = to_image(restorer(to_network(cv2.resize(face, (512, 512))[None])))[0]
+        answer = to_image(restorer(to_network(np.asarray(cv2.resize(face, (512, 512)), np.uint8)[None])))[0]
         return np.asarray(cv2.resize(answer, face.shape[:2], interpolation=cv2.INTER_AREA), np.uint8)
 
     return restore

@@ -14,13 +14,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 
 from lipsync_cli.data.layout import Clip, open_cache
 from lipsync_cli.evaluation.sync import RATE, WINDOW, SyncEmbedder, sync_curve
-from lipsync_cli.interfaces import Image
+from lipsync_cli.interfaces import Image, SyncScorer
 from lipsync_cli.regions import to_network
 from lipsync_cli.registry.checkpoint import load_network
 from lipsync_cli.speech.windows import MelWindows
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--piece", type=float, default=2.0, help="seconds")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    network = load_network(given.network).eval()
+    network = cast(SyncScorer, load_network(given.network).eval())
     wanted = given.only.split(",") if given.only else None
     clips = [
         clip
@@ -77,14 +78,14 @@ def lips_of(clip: Clip) -> list[Image]:
     return list(crops[:, crops.shape[1] // 2 :])
 
 
-def offset(clip: Clip, network: torch.nn.Module, lips: list[Image], frames: range) -> int:
+def offset(clip: Clip, network: SyncScorer, lips: list[Image], frames: range) -> int:
     """Of a part of a clip against all of its sound, in frames."""
     mel = MelWindows(clip.read("mel"))
     shown = ((frame / RATE, lips[frame]) for frame in frames)
     return sync_curve(shown, mel.starting, clip.n_frames / RATE, network).best.frames
 
 
-def window_choices(clip: Clip, network: torch.nn.Module, lips: list[Image], own: int) -> Iterator[float]:
+def window_choices(clip: Clip, network: SyncScorer, lips: list[Image], own: int) -> Iterator[float]:
     """For each window of 0.2 s: the share of the other sounds that fit it less than its own."""
     assert isinstance(network, SyncEmbedder)
     pictures = to_network(np.stack(lips))

@@ -51,7 +51,7 @@ NAMES = {
 def main(source: Path) -> None:
     if hashlib.sha256(source.read_bytes()).hexdigest() != SHA256:
         raise SystemExit(f"{source} is not the file of silero-vad 6.2.3: its sha256 differs")
-    original = torch.jit.load(source).eval()
+    original = torch.jit.load(source).eval()  # type: ignore[no-untyped-call]
     theirs = original.state_dict()
     wanted = VoiceDetector().state_dict()
     tensors = {
@@ -82,16 +82,16 @@ def _sound() -> np.ndarray:
     noise = 0.05 * rng.standard_normal(SAMPLE_RATE)
     chord = 0.1 * sum(np.sin(2 * np.pi * pitch * time[:SAMPLE_RATE]) for pitch in (220.0, 277.0, 330.0))
     whole = np.concatenate([noise, voice, chord])
-    return np.round(np.clip(whole, -1, 1) * 32_767).astype(np.int16)
+    return np.asarray(np.round(np.clip(whole, -1, 1) * 32_767), np.int16)
 
 
 def _answers(original: torch.jit.ScriptModule, samples: np.ndarray) -> np.ndarray:
     """Of the original, step by step."""
     original.reset_states()
-    steps = torch.from_numpy(samples.astype(np.float32) / 32_768).split(STEP)
+    steps = torch.split(torch.from_numpy(samples.astype(np.float32) / 32_768), STEP)
     with torch.no_grad():
         answers: list[Tensor] = [original(step, SAMPLE_RATE) for step in steps]
-    return torch.cat(answers).numpy()[:, 0]
+    return np.asarray(torch.cat(answers)[:, 0], np.float32)
 
 
 if __name__ == "__main__":

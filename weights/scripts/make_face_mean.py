@@ -12,6 +12,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from lipsync_cli.data.layout import open_cache
@@ -24,7 +25,7 @@ MOST_CLIPS = 10
 
 
 def main() -> None:
-    by_speaker = defaultdict(list)
+    by_speaker: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
     for clip in open_cache(Path(sys.argv[1]))[1]:
         if clip.speaker not in LEFT_OUT and len(by_speaker[clip.speaker]) < MOST_CLIPS * PER_CLIP:
             frames = np.linspace(5, clip.n_frames - 6, PER_CLIP).astype(int).tolist()

@@ -10,9 +10,11 @@ from __future__ import annotations
 import hashlib
 import sys
 from pathlib import Path
+from typing import cast
 
 import torch
 
+from lipsync_cli.models.warping_generator import WarpingFaceGenerator
 from lipsync_cli.registry.checkpoint import load_network, read_header, save_checkpoint
 from lipsync_cli.settings import to_mapping
 
@@ -26,7 +28,7 @@ def main(target: Path, sources: list[Path]) -> None:
     networks[0].load_state_dict(means)
     header = read_header(sources[0])
     files = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sources]
-    settings = to_mapping(networks[0].settings)
+    settings = to_mapping(cast(WarpingFaceGenerator, networks[0]).settings)
     extra = {"mean_of_sha256": files}
     save_checkpoint(
         target, networks[0], architecture=header.architecture, settings=settings, extra=extra, half=True
