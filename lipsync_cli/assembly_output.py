@@ -17,6 +17,7 @@ from lipsync_cli.dubbing.job import DubJob, DubReport, DubSettings, NetworkUsed
 from lipsync_cli.errors import MediaError
 from lipsync_cli.processor import cores
 from lipsync_cli.settings import to_mapping
+from lipsync_cli.whole_file import whole_file
 
 if TYPE_CHECKING:
     from lipsync_cli.dubbing.first_pass_cache import FirstPassCache
@@ -138,11 +139,8 @@ def written_colours(info: VideoInfo, settings: DubSettings) -> Colours:
 
 def write_json(path: Path, report: DubReport) -> None:
     """Write the report, at once or not at all; MediaError when that fails."""
-    part = path.with_name(path.name + ".part")
     try:
-        part.write_text(json.dumps(to_mapping(report), indent=2) + "\n", encoding="utf-8")
-        part.replace(path)
+        with whole_file(path) as part:
+            part.write_text(json.dumps(to_mapping(report), indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise MediaError(f"{path}: cannot write the report: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)

@@ -14,7 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "lipsync_cli"
 
-BASE = {"interfaces", "pictures", "regions", "errors", "device", "processor", "settings", "nameless_file"}
+BASE = {"interfaces", "pictures", "regions", "errors", "device", "processor", "settings"}
+BASE |= {"nameless_file", "whole_file"}
 NETWORKS_AND_MEDIA = {"models", "faces", "speech", "media"}
 MATERIAL = {"data", "losses", "metrics", "registry"}
 JOBS = {"dubbing", "training", "evaluation"}
@@ -31,6 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": {"errors"},
     "memory": set(),
     "nameless_file": {"errors"},
+    "whole_file": set(),
     "interpreter": set(),
     "media": BASE,
     "speech": BASE,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ from lipsync_cli.data.clip_bytes import ClipBytes, mapped
 from lipsync_cli.data.shards import PackedClip, Shard, open_shards
 from lipsync_cli.errors import DataError, SettingsError
 from lipsync_cli.settings import from_mapping, to_mapping
+from lipsync_cli.whole_file import whole_file
 
 FRAMES_PER_SECOND = 25
 STEPS_PER_WINDOW = 10
@@ -197,14 +198,11 @@ def write_clip(path: Path, arrays: ClipArrays, facts: ClipFacts | None = None) -
     """Write under a temporary name, then rename: a clip is there whole or not at all. Raises DataError."""
     tensors = {name: np.ascontiguousarray(getattr(arrays, name)) for name in ClipArrays.__dataclass_fields__}
     metadata = None if facts is None else {_FACTS: json.dumps(to_mapping(facts))}
-    part = path.with_name(f".{path.name}{_PART}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(save(tensors, metadata))
-        part.replace(path)
+        with whole_file(path) as part:
+            part.write_bytes(save(tensors, metadata))
     except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
         raise DataError(f"{path}: cannot write the clip: {error.strerror}") from error
 
 
@@ -273,9 +271,8 @@ def start_cache(cache: Path, settings: CacheSettings) -> None:
         return
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        part = cache / ".cache.json.part"
-        part.write_text(json.dumps(to_mapping(settings), indent=1) + "\n", encoding="utf-8")
-        part.replace(cache / "cache.json")
+        with whole_file(cache / "cache.json") as part:
+            part.write_text(json.dumps(to_mapping(settings), indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise DataError(f"{cache}: cannot make the cache: {error.strerror}") from error
 

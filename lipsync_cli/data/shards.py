@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 
 from lipsync_cli.data.clip_bytes import ClipBytes, mapped
 from lipsync_cli.errors import DataError
+from lipsync_cli.whole_file import whole_file
 
 _END = b"lipshard"
 _ALIGNMENT = 4096
@@ -94,25 +94,20 @@ def write_shard(cache: Path, clips: Sequence[tuple[str, str, Path]]) -> Shard:
     folder = shard_folder(cache)
     number = max((int(path.stem) for path in folder.glob("*.clips")), default=-1) + 1
     path = folder / f"{number:05d}.clips"
-    part = path.with_name(f".{path.name}{_PART}")
     try:
         folder.mkdir(exist_ok=True)
-        with part.open("wb") as file:
+        with whole_file(path) as part, part.open("wb") as file:
             places = [_append(file, *clip) for clip in clips]
             index = [[each.speaker, each.name, each.start, each.length, each.n_frames] for each in places]
             listed = json.dumps(index, ensure_ascii=False, separators=(",", ":")).encode()
             file.write(listed + len(listed).to_bytes(8, "little") + _END)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(path)
         _flush_folder(folder)
     except OSError as error:
         raise DataError(
             f"{path}: cannot write the shard ({error.strerror}): make room; what is prepared is safe"
         ) from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
     return Shard(path, tuple(places))
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lipsync_cli.whole_file import whole_file
+
 _TREE = "tree"
 OfPairs = Callable[[Iterable[tuple[Any, Any]]], Mapping[Any, Any]]
 """Makes a mapping of its items, which come one after the other."""
@@ -24,17 +26,12 @@ def save_values(path: Path, value: object) -> None:
     Of a mapping, one item at a time is asked for and written. The file appears under its name when it is
     complete and on the disk. OSError when it cannot be written, TypeError for a value of another kind.
     """
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            with zipfile.ZipFile(file, "w") as archive:
-                tree = _Packer(archive).packed(value)
-                _write(archive, _TREE, np.array(json.dumps(tree)))
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path) as part, part.open("wb") as file:
+        with zipfile.ZipFile(file, "w") as archive:
+            tree = _Packer(archive).packed(value)
+            _write(archive, _TREE, np.array(json.dumps(tree)))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def load_values(path: Path, *classes: type, mapping: OfPairs = dict) -> Any:

@@ -10,7 +10,6 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from lipsync_cli.errors import DataError
 from lipsync_cli.evaluation.figures import FIGURES, empty_columns
 from lipsync_cli.evaluation.results import ClipResult, Evaluation, OpeningSeries, outcome_to_json
 from lipsync_cli.metrics.base import Summary
+from lipsync_cli.whole_file import whole_file
 
 _PACKAGES = ("av", "numpy", "opencv-python-headless", "torch")
 ARROWS: Mapping[str | None, str] = {
@@ -188,15 +188,12 @@ def write_text(path: Path, text: str, *, make_folder: bool = False) -> None:
 
 def write_bytes(path: Path, content: bytes, *, make_folder: bool = False) -> None:
     """As `write_text`."""
-    part = path.with_name(f".{path.name}.part")
     try:
         if make_folder:
             path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        part.replace(path)
+        with whole_file(path) as part:
+            part.write_bytes(content)
     except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
         raise DataError(f"{path}: cannot be written ({error.strerror}); give another place") from error
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from lipsync_cli.errors import SettingsError, WeightsError
 from lipsync_cli.models import architectures
+from lipsync_cli.whole_file import whole_file
 
 _SHOWN = 3
 """How many names of wrong parameters a message lists."""
@@ -58,16 +59,13 @@ def save_checkpoint(
         name: _stored(tensor.detach(), half).cpu().contiguous().clone(memory_format=torch.contiguous_format)
         for name, tensor in network.state_dict().items()
     }
-    part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Not save_file: it makes the file readable by its owner alone, whatever the umask.
-        part.write_bytes(to_bytes(tensors, metadata))
-        part.replace(path)
+        with whole_file(path) as part:
+            # Not save_file: it makes the file readable by its owner alone, whatever the umask.
+            part.write_bytes(to_bytes(tensors, metadata))
     except OSError as error:
         raise WeightsError(f"{path}: cannot write the checkpoint: {error}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def read_header(path: Path) -> CheckpointHeader:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lipsync_cli.errors import SettingsError, WeightsError
 from lipsync_cli.settings import from_mapping, to_mapping
+from lipsync_cli.whole_file import whole_file
 
 FILE = "trusted.json"
 
@@ -56,11 +57,8 @@ def remember(folder: Path, name: str, trusted: TrustedFile) -> None:
     """From now on the name stands for that file of the folder. WeightsError when it cannot be written."""
     content = _Content({**read_trusted(folder), name: trusted})
     path = folder / FILE
-    part = path.with_name(path.name + ".part")
     try:
-        part.write_text(json.dumps(to_mapping(content), indent=2) + "\n", encoding="utf-8")
-        part.replace(path)
+        with whole_file(path) as part:
+            part.write_text(json.dumps(to_mapping(content), indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise WeightsError(f"{path}: cannot be written: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)

@@ -95,7 +95,9 @@ class SpeechEmbeddingWindows:
         self._network = network
         self._further = further
         self._n_steps = self.N_STEPS + 2 * further
-        self._at_hand: dict[tuple[int, int], Tensor] = {}
+        # One piece of memory: blocks that come and go in between larger ones would leave holes behind.
+        self._blocks = torch.empty(self._AT_HAND, self._BLOCK, 384)
+        self._at_hand: dict[tuple[int, int], int] = {}  # where in it
 
     def around(self, times: Sequence[float]) -> Tensor:
         """[B, 10 + 2 further, 384]: the steps whose middle is nearest to each time + FRAME_CENTRE, the later
@@ -133,28 +135,31 @@ class SpeechEmbeddingWindows:
         """[n_steps, 384]: the steps from the one on that starts at column `first`."""
         begin, phase = divmod(first, self._STRIDE)
         end = begin + n_steps
-        pieces = []
+        steps = torch.empty(n_steps, 384)
         for number in range(begin // self._BLOCK, -(-end // self._BLOCK)):
             place = number * self._BLOCK
-            pieces.append(self._block(phase, number)[max(0, begin - place) : end - place])
-        return torch.cat(pieces)
+            low, high = max(begin, place), min(end, place + self._BLOCK)
+            steps[low - begin : high - begin] = self._block(phase, number)[low - place : high - place]
+        return steps
 
     def _block(self, phase: int, number: int) -> Tensor:
-        """[64, 384]: the steps from 64 number on of those that start at columns 4 step + phase.
+        """[64, 384]: the steps from 64 number on of those that start at columns 4 step + phase; good until
+        the next call.
 
         Neighbours share them, and the network meets one length: torch keeps what it has prepared for each.
         """
         key = phase, number
-        found = self._at_hand.pop(key, None)
-        if found is None:
+        place = self._at_hand.pop(key, None)
+        if place is None:
+            place = len(self._at_hand)
+            if place == self._AT_HAND:
+                place = self._at_hand.pop(next(iter(self._at_hand)))
             first = np.array([number * self._BLOCK * self._STRIDE + phase])
             columns = self._columns.take(first, (self._BLOCK - 1) * self._STRIDE + self._REACH)
             with torch.no_grad():
-                found = self._network(torch.from_numpy(columns))[0]
-        self._at_hand[key] = found  # the one used last stands last
-        if len(self._at_hand) > self._AT_HAND:
-            del self._at_hand[next(iter(self._at_hand))]
-        return found
+                self._blocks[place] = self._network(torch.from_numpy(columns))[0]
+        self._at_hand[key] = place  # the one used last stands last
+        return self._blocks[place]
 
 
 class _Columns:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lipsync_cli.training.run_folder import disk, kept_figures
+from lipsync_cli.whole_file import whole_file
 
 BEST = {"sync": 1, "lmd": -1, "confidence": 1, "opening_r": 1}
 """Figures by which the best checkpoints are kept, and which way is better."""
@@ -43,15 +44,14 @@ def keep_last(checkpoint: Path, step: int, n_kept: int) -> None:
     if n_kept == 0:
         return
     kept = folder / f"step-{step:08d}.{checkpoint.name}"
-    part = kept.with_name(f".{kept.name}.part")
     with disk(kept):
         folder.mkdir(exist_ok=True)
-        part.unlink(missing_ok=True)
-        try:
-            os.link(checkpoint, part)
-        except OSError:  # a file system without links
-            shutil.copyfile(checkpoint, part)
-        part.replace(kept)
+        with whole_file(kept) as part:
+            part.unlink(missing_ok=True)  # of a run that was killed
+            try:
+                os.link(checkpoint, part)
+            except OSError:  # a file system without links
+                shutil.copyfile(checkpoint, part)
     for old in sorted(folder.glob(pattern))[:-n_kept]:
         with suppress(OSError):
             old.unlink()

@@ -20,7 +20,7 @@ import json
 import math
 import pickle
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ import torch
 
 from lipsync_cli.errors import DataError
 from lipsync_cli.interfaces import Image
+from lipsync_cli.whole_file import whole_file
 
 _STATE, _LOG, _FIGURES, _SAMPLES = "state.pt", "log.csv", "figures.jsonl", "samples"
 _DAMAGED = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, LookupError)
@@ -64,15 +65,8 @@ def write_state(folder: Path, state: Mapping[str, object]) -> None:
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write a file under a temporary name, then rename. Raises DataError."""
-    part = path.with_name(path.name + ".part")
-    try:
-        with disk(path):
-            part.write_bytes(content)
-            part.replace(path)
-    except DataError:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
+    with disk(path), whole_file(path) as part:
+        part.write_bytes(content)
 
 
 def log(folder: Path, step: int, seconds: float, losses: Mapping[str, float]) -> None:

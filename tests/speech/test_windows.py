@@ -198,6 +198,14 @@ def test_no_more_blocks_stay_at_hand_than_are_needed(log_mel: NDArray[np.float32
     assert network.lengths
 
 
+def test_a_grid_of_more_blocks_than_stay_at_hand_is_whole(network: Callable[[Tensor], Tensor]):
+    log_mel = np.random.default_rng(1).uniform(4.6, 12.6, (6000, 32)).astype(np.float32)
+    grid = SpeechEmbeddingWindows(log_mel, network).grid(1500)
+    for frame in (0, 700, 1499):
+        alone = SpeechEmbeddingWindows(log_mel, network).around([frame / 25])[0]
+        torch.testing.assert_close(grid[frame : frame + 10], alone, rtol=0, atol=1e-4)
+
+
 def test_a_click_in_the_middle_of_a_frame_lies_in_the_middle_of_what_the_network_is_given():
     sample = 160 * 100 + 256 + 80  # between columns 100 and 101
     given = SpeechEmbeddingWindows.columns_around(

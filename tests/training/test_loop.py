@@ -236,7 +236,7 @@ def test_a_folder_that_cannot_be_made_says_so(tmp_path):
 def test_a_state_that_cannot_be_written_leaves_the_last_one(tmp_path):
     go(Count(), tmp_path, settings(), stop=2)
     before = (tmp_path / "state.pt").read_bytes()
-    (tmp_path / "state.pt.part").mkdir()  # in the way
+    (tmp_path / ".state.pt.part").mkdir()  # in the way
     with pytest.raises(DataError, match=r"state\.pt: .*the run is kept up to its last save"):
         go(Count(), tmp_path, settings(), resume=True)
     assert (tmp_path / "state.pt").read_bytes() == before
