@@ -69,3 +69,33 @@ class NamelessFile:
                 left = left[n:]
         if left:
             raise MediaError(f"{self._folder}: what lipsync keeps there was cut short; check the disk")
+
+
+class StoredRows:
+    """An array [N, ...] of which a row, or some in line, is read when it is asked for.
+
+    Args:
+        rows: the array.
+        file: where it is kept.
+    """
+
+    def __init__(self, rows: NDArray[np.float32], file: NamelessFile) -> None:
+        self._file = file
+        self._place = file.append(rows)
+        self.shape: tuple[int, ...] = rows.shape
+        """[N, ...]"""
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, asked: int | slice) -> NDArray[np.float32]:
+        """The rows of a slice without gaps, or one. IndexError past either end, MediaError as `fill`."""
+        first, end, step = (asked if isinstance(asked, slice) else slice(asked, asked + 1)).indices(len(self))
+        if step != 1:
+            raise IndexError(f"every {step}th row: only rows in line are read")
+        if not isinstance(asked, slice) and (asked < 0 or end <= first):
+            raise IndexError(f"row {asked} of {len(self)}")
+        rows = np.empty((max(0, end - first), *self.shape[1:]), np.float32)
+        if rows.size:
+            self._file.fill(rows, self._place + first * rows[0].nbytes)
+        return rows if isinstance(asked, slice) else rows[0]

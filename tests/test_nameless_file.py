@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lipsync_cli.errors import MediaError
-from lipsync_cli.nameless_file import NamelessFile
+from lipsync_cli.nameless_file import NamelessFile, StoredRows
 
 
 def test_arrays_come_back_from_where_they_were_put_whole_or_in_part(tmp_path: Path) -> None:
@@ -78,3 +78,25 @@ def test_a_file_that_was_cut_short_is_told(tmp_path: Path) -> None:
         os.ftruncate(file._file.fileno(), 300)
         with pytest.raises(MediaError, match="was cut short; check the disk"):
             file.fill(np.empty(100), 0)
+
+
+def test_rows_are_read_as_those_of_the_array(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).random((9, 4, 2)).astype(np.float32)
+    with NamelessFile(tmp_path) as file:
+        file.append(np.zeros(3, np.uint8))  # what lies before
+        rows = StoredRows(array, file)
+        file.append(np.zeros(3, np.uint8))
+        assert (len(rows), rows.shape) == (9, (9, 4, 2))
+        for asked in (0, 8, slice(2, 5), slice(7, 30), slice(5, 2), slice(None)):
+            assert np.array_equal(rows[asked], array[asked]), asked
+
+
+@pytest.mark.parametrize("asked", [9, -1, slice(0, 9, 2)])
+def test_rows_that_are_not_there_or_not_in_line_are_refused(tmp_path: Path, asked: int | slice) -> None:
+    with NamelessFile(tmp_path) as file, pytest.raises(IndexError, match="row"):
+        StoredRows(np.zeros((9, 2), np.float32), file)[asked]
+
+
+def test_rows_of_nothing(tmp_path: Path) -> None:
+    with NamelessFile(tmp_path) as file:
+        assert StoredRows(np.zeros((3, 0, 2), np.float32), file)[1].shape == (0, 2)

@@ -24,6 +24,7 @@ from lipsync_cli.dubbing.work_folder import WorkFolder
 from lipsync_cli.errors import FaceError
 from lipsync_cli.faces.track import FaceTrack
 from lipsync_cli.interfaces import Frame, FrameSink, Speech, VideoInfo
+from lipsync_cli.nameless_file import NamelessFile
 from lipsync_cli.speech.pauses import HushedSpeech, Spans
 
 STILL_RATE = Fraction(25)
@@ -59,8 +60,12 @@ def dub(
     stores = [store for store in (work, cache) if store is not None]
     folder = None if work is None else work.path
     with ExitStack() as stack:
-        watched = _watched(
-            parts, report, seconds, stores, lambda: stack.enter_context(StoredReferences(folder))
+        file = stack.enter_context(NamelessFile(folder))
+        watched = tuple(
+            seen.with_outlines_in(file)
+            for seen in _watched(
+                parts, report, seconds, stores, lambda: stack.enter_context(StoredReferences(folder))
+            )
         )
         rate = STILL_RATE if watched[0].is_still else parts.stream.info.rate
         plan = _plan(parts, watched[0].track, rate, settings)

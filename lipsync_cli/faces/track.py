@@ -20,6 +20,7 @@ from lipsync_cli.faces.landmarks import SCHEMES, extent, levelled, opening, outl
 from lipsync_cli.faces.occlusion import Look, mouth_look, strangeness
 from lipsync_cli.faces.shots import ShotDetector
 from lipsync_cli.interfaces import Box, FaceDetector, Frame, Image, LandmarkFinder, Landmarks, Picture
+from lipsync_cli.nameless_file import StoredRows
 from lipsync_cli.pictures import surroundings, whole
 
 SMOOTHING = 7
@@ -47,7 +48,7 @@ class FaceTrack:
     """[N] mouth opening over face height."""
     yaws: NDArray[np.float32]
     """[N] degrees, about."""
-    outlines: NDArray[np.float32]
+    outlines: NDArray[np.float32] | StoredRows
     """[N, P, 2] ring around the face, pixels; smoothed as the boxes are."""
     shot_starts: NDArray[np.bool_]
     """[N] True where a new shot begins (always at frame 0)."""
@@ -252,7 +253,8 @@ def _strangeness(faces: Sequence[Observation]) -> NDArray[np.float32]:
 
 def join_tracks(parts: Sequence[FaceTrack]) -> FaceTrack:
     """Tracks of one stream, each of whole shots, one after the other."""
-    n_outline = max(part.outlines.shape[1] for part in parts)  # 0 in shots without any face
+    outlines = [part.outlines[:] for part in parts]
+    n_outline = max(part.shape[1] for part in outlines)  # 0 in shots without any face
     return FaceTrack(
         times=np.concatenate([part.times for part in parts]),
         boxes=np.concatenate([part.boxes for part in parts]),
@@ -260,7 +262,7 @@ def join_tracks(parts: Sequence[FaceTrack]) -> FaceTrack:
         openings=np.concatenate([part.openings for part in parts]),
         yaws=np.concatenate([part.yaws for part in parts]),
         outlines=np.concatenate(
-            [np.pad(p.outlines, ((0, 0), (0, n_outline - p.outlines.shape[1]), (0, 0))) for p in parts]
+            [np.pad(part, ((0, 0), (0, n_outline - part.shape[1]), (0, 0))) for part in outlines]
         ),
         shot_starts=np.concatenate([part.shot_starts for part in parts]),
         anchors=np.concatenate([part.anchors for part in parts]),

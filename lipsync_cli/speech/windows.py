@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lipsync_cli.nameless_file import NamelessFile
+from lipsync_cli.nameless_file import NamelessFile, StoredRows
 from lipsync_cli.speech import embedding_mel, mel
 
 FRAME_CENTRE = 0.02
@@ -180,20 +180,17 @@ class _StoredColumns:
     """The same, in a file: of 20 minutes 15 MB, of which a moment needs 30 kB."""
 
     def __init__(self, columns: NDArray[np.float32], silence: float, file: NamelessFile) -> None:
-        self._file = file
-        self._place = file.append(columns)
+        self._columns = StoredRows(columns, file)
         self._silence = silence
-        self._count, self._width = columns.shape
 
     def take(self, first: NDArray[np.int64], width: int) -> NDArray[np.float32]:
         """As `_Columns.take`."""
-        taken = np.full((len(first), width, self._width), self._silence, np.float32)
+        count, n_bins = self._columns.shape
+        taken = np.full((len(first), width, n_bins), self._silence, np.float32)
         for window, begin in zip(taken, first.tolist(), strict=True):
-            low, high = max(begin, 0), min(begin + width, self._count)
+            low, high = max(begin, 0), min(begin + width, count)
             if low < high:
-                self._file.fill(
-                    window[low - begin : high - begin], self._place + low * self._width * window.itemsize
-                )
+                window[low - begin : high - begin] = self._columns[low:high]
         return taken
 
 
