@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lipsync_cli.whole_file import whole_file
+from lipsync_cli.whole_file import remove_unfinished, whole_file
 
 
 def test_a_file_takes_its_name_when_it_is_whole(tmp_path: Path):
@@ -49,3 +49,19 @@ def test_what_a_kill_left_is_written_over(tmp_path: Path):
 def test_a_folder_that_is_not_there_is_the_callers_to_tell_of(tmp_path: Path):
     with pytest.raises(FileNotFoundError), whole_file(tmp_path / "none" / "file") as part:
         part.write_text("x")
+
+
+def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path: Path):
+    below = tmp_path / "speaker"
+    below.mkdir()
+    left = []
+    for path in (tmp_path / "one", below / "two.clip"):
+        with whole_file(path) as part:
+            part.write_text("x")
+        part.write_text("left behind")
+        left.append(part)
+    (below / "mine.part").write_text("no hidden file")
+    remove_unfinished(tmp_path)
+    assert not any(part.exists() for part in left)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["mine.part", "one", "speaker", "two.clip"]
+    remove_unfinished(tmp_path / "not there")

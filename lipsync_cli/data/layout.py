@@ -24,13 +24,12 @@ from lipsync_cli.data.clip_bytes import ClipBytes, mapped
 from lipsync_cli.data.shards import PackedClip, Shard, open_shards
 from lipsync_cli.errors import DataError, SettingsError
 from lipsync_cli.settings import from_mapping, to_mapping
-from lipsync_cli.whole_file import whole_file
+from lipsync_cli.whole_file import remove_unfinished, whole_file
 
 FRAMES_PER_SECOND = 25
 STEPS_PER_WINDOW = 10
 """Steps of the speech embedding that a generator hears around a frame."""
 _SUFFIX = ".safetensors"
-_PART = ".part"
 _FACTS = "facts"  # in the metadata of a clip's file, as JSON
 
 
@@ -208,8 +207,7 @@ def write_clip(path: Path, arrays: ClipArrays, facts: ClipFacts | None = None) -
 
 def remove_parts(cache: Path) -> None:
     """Remove what writers left behind that were stopped in the middle of a clip."""
-    for part in (cache / "clips").glob(f"*/.*{_PART}"):
-        part.unlink(missing_ok=True)
+    remove_unfinished(cache / "clips")
 
 
 def open_cache(cache: Path) -> tuple[CacheSettings, list[Clip]]:

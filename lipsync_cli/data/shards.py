@@ -23,11 +23,10 @@ from numpy.typing import NDArray
 
 from lipsync_cli.data.clip_bytes import ClipBytes, mapped
 from lipsync_cli.errors import DataError
-from lipsync_cli.whole_file import whole_file
+from lipsync_cli.whole_file import remove_unfinished, whole_file
 
 _END = b"lipshard"
 _ALIGNMENT = 4096
-_PART = ".part"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +112,7 @@ def write_shard(cache: Path, clips: Sequence[tuple[str, str, Path]]) -> Shard:
 
 def remove_shard_parts(cache: Path) -> None:
     """Remove what a writer left behind that was stopped in the middle of a shard."""
-    for part in shard_folder(cache).glob(f".*{_PART}"):
-        part.unlink(missing_ok=True)
+    remove_unfinished(shard_folder(cache))
 
 
 def _append(file: BinaryIO, speaker: str, name: str, path: Path) -> PackedClip:

@@ -129,8 +129,8 @@ class _Block(nn.Module):
 
 
 class _Convolution(nn.Conv1d):
-    """Over time, not padded, of [B, T, inputs]: one matrix product, which takes half of the time of torch's
-    convolution where channels are few."""
+    """Over time, not padded, of [B, T, inputs]: one matrix product, which for one long sample takes half of
+    the time of torch's convolution."""
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, inputs] -> [B, T - dilation (kernel - 1), outputs]."""
