@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from fractions import Fraction
 from functools import cache
@@ -150,10 +151,13 @@ def _make_parts(
 ) -> DubParts:
     """`used` is told of the files that this job's people and sounds need besides.
 
+    Sounds are listened to beside the watching of the video, as soon as there are networks: until then they
+    are held, 77 MB of 20 minutes.
+
     stack: until it ends, the thread that asks for the drawing networks leaves a core to other work.
     """
     from lipsync_cli.assembly_speakers import make_face_choice, sounds_of
-    from lipsync_cli.assembly_speech import find_pauses, load_speech, make_speeches
+    from lipsync_cli.assembly_speech import Heard, hear, load_speech
     from lipsync_cli.dubbing.parts import Drawing, DubParts, Speaker
 
     detector, finder = networks.faces
@@ -171,18 +175,24 @@ def _make_parts(
             )
         )
 
+    def listen() -> Heard:
+        _, talking_face = networks.drawing().generators
+        heard = hear(talking_face.hears, waveforms, sounds, job.settings.pauses, file)
+        waveforms.clear()
+        return heard
+
+    file = stack.enter_context(NamelessFile(job.output.absolute().parent))
+    listening = stack.enter_context(ThreadPoolExecutor(1)).submit(listen)
+
     @cache
     def drawing() -> Drawing:
-        loaded = networks.drawing()
+        loaded, heard = networks.drawing(), listening.result()
         from lipsync_cli.device import beside_other_work
 
         stack.enter_context(beside_other_work())
+        used.extend(heard.used)
         silent_lip, talking_face = loaded.generators
-        file = stack.enter_context(NamelessFile(job.output.absolute().parent))
-        speeches = make_speeches(talking_face.hears, waveforms, used, file)
-        pauses = find_pauses(waveforms, sounds, job.settings.pauses, used)
-        waveforms.clear()  # of 20 minutes 77 MB
-        return Drawing(silent_lip, talking_face, speeches, pauses, loaded.restorer)
+        return Drawing(silent_lip, talking_face, heard.speeches, heard.pauses, loaded.restorer)
 
     return DubParts(stream, detector, finder, drawing, tuple(speakers))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -37,13 +38,48 @@ def load_speech(path: Path) -> Waveform:
     return waveform
 
 
-def make_speeches(
+@dataclass(frozen=True)
+class Heard:
+    """What a dub needs of its sounds, of each of them."""
+
+    speeches: tuple[Speech, ...]
+    pauses: tuple[Spans, ...]
+    """Seconds."""
+    used: tuple[NetworkUsed, ...]
+    """The files of the networks that heard them."""
+
+
+def hear(
+    hears: str,
+    waveforms: Sequence[Waveform],
+    sounds: Sequence[Path],
+    by: Literal["voice", "loudness"],
+    file: NamelessFile,
+) -> Heard:
+    """Listen to 16 kHz waveforms, on as few cores as networks have in a dub.
+
+    Args:
+        hears: what the generator hears (`FaceGenerator.hears`).
+        waveforms: of the speakers.
+        sounds: the files that they come from.
+        by: how pauses are told.
+        file: where the spectrograms are kept.
+
+    Raises WeightsError or MediaError.
+    """
+    from lipsync_cli.device import beside_other_work
+
+    used: list[NetworkUsed] = []
+    with beside_other_work():
+        speeches = _make_speeches(hears, waveforms, used, file)
+        pauses = _find_pauses(waveforms, sounds, by, used)
+    return Heard(speeches, pauses, tuple(used))
+
+
+def _make_speeches(
     hears: str, waveforms: Sequence[Waveform], used: list[NetworkUsed], file: NamelessFile
 ) -> tuple[Speech, ...]:
-    """What a generator hears of 16 kHz waveforms; `used` is told of the speech network's file, if any.
-
-    file: where the spectrograms are kept. Raises WeightsError or MediaError.
-    """
+    """What a generator hears; `used` is told of the speech network's file, if any."""
     from lipsync_cli.speech.embedding_mel import embedding_mel
     from lipsync_cli.speech.mel import mel_spectrogram
     from lipsync_cli.speech.windows import MelWindows, MelWindowsFromFrame, SpeechEmbeddingWindows
@@ -67,18 +103,15 @@ def make_speeches(
     )
 
 
-def find_pauses(
+def _find_pauses(
     waveforms: Sequence[Waveform],
     sounds: Sequence[Path],
     by: Literal["voice", "loudness"],
     used: list[NetworkUsed],
 ) -> tuple[Spans, ...]:
-    """Where each of these 16 kHz waveforms pauses; a sound in which nobody speaks is warned of.
+    """Where each of these waveforms pauses; a sound in which nobody speaks is warned of.
 
-    sounds: the files that they come from.
-    used: is told of the voice detector's file, where that is asked.
-
-    Raises WeightsError.
+    `used` is told of the voice detector's file, where that is asked.
     """
     from lipsync_cli.speech.pauses import is_whole, pauses
 

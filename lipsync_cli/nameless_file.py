@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from io import FileIO
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -17,22 +18,16 @@ from lipsync_cli.errors import MediaError, unwritable
 class NamelessFile:
     """Arrays, put one after the other; gone when it is closed, and when the program ends, however it ends.
 
-    Several threads may use it.
+    Made when the first array comes. Several threads may use it.
 
     Args:
         folder: on the disk that it takes its room from; None for the system's own place for such files.
-
-    Raises:
-        MediaError: the file cannot be made or written.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder or Path(tempfile.gettempdir())
         self._lock = Lock()
-        try:
-            self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115
-        except OSError as error:
-            raise unwritable(self._folder, error.strerror) from error
+        self._file: FileIO | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -44,13 +39,16 @@ class NamelessFile:
 
     def close(self) -> None:
         """Give its room back."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def append(self, array: NDArray[Any]) -> int:
-        """Put an array at the end; the byte that it begins at."""
+        """Put an array at the end; the byte that it begins at. MediaError where it cannot be written."""
         left = memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
         with self._lock:
             try:
+                if self._file is None:
+                    self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115
                 place = self._file.seek(0, 2)
                 while left:  # a disk that runs full takes a part first
                     left = left[self._file.write(left) :]
@@ -64,9 +62,10 @@ class NamelessFile:
             return
         left = memoryview(array.data).cast("B")
         with self._lock:
-            self._file.seek(place)
-            while left and (n := self._file.readinto(left)):
-                left = left[n:]
+            if self._file is not None:
+                self._file.seek(place)
+                while left and (n := self._file.readinto(left)):
+                    left = left[n:]
         if left:
             raise MediaError(f"{self._folder}: what lipsync keeps there was cut short; check the disk")
 

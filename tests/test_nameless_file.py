@@ -56,8 +56,11 @@ def test_it_has_no_name_and_is_gone_in_the_end(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(MediaError, match=r"absent: cannot be written \(No such file or directory\)"):
-        NamelessFile(tmp_path / "absent")
+    with (
+        NamelessFile(tmp_path / "absent") as file,
+        pytest.raises(MediaError, match=r"absent: cannot be written \(No such file or directory\)"),
+    ):
+        file.append(np.zeros(1))
 
 
 def test_a_disk_that_runs_full_is_told_and_what_was_there_stays(
@@ -75,9 +78,15 @@ def test_a_disk_that_runs_full_is_told_and_what_was_there_stays(
 def test_a_file_that_was_cut_short_is_told(tmp_path: Path) -> None:
     with NamelessFile(tmp_path) as file:
         file.append(np.zeros(100))
+        assert file._file is not None
         os.ftruncate(file._file.fileno(), 300)
         with pytest.raises(MediaError, match="was cut short; check the disk"):
             file.fill(np.empty(100), 0)
+
+
+def test_what_was_never_put_there_is_not_read(tmp_path: Path) -> None:
+    with NamelessFile(tmp_path) as file, pytest.raises(MediaError, match="was cut short"):
+        file.fill(np.empty(1), 0)
 
 
 def test_rows_are_read_as_those_of_the_array(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ class DubSettings:
     """Where the networks run."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """What the networks compute in."""
-    batch: int = 25
+    batch: int = 5
     """Frames drawn at once (fewer where the picture is large)."""
     crf: float = 18
     """Quality of the video, 0 (best) to 51."""

@@ -35,9 +35,6 @@ class StoredReferences(Mapping[int, References]):
 
     Args:
         folder: of the file; None for the system's own place for such files.
-
-    Raises:
-        MediaError: the file cannot be made or written.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -55,7 +52,7 @@ class StoredReferences(Mapping[int, References]):
         self._file.close()
 
     def add(self, shot: int, references: References) -> None:
-        """Keep the references of a shot."""
+        """Keep the references of a shot. MediaError where the file cannot be written."""
         sets = np.stack(references.sets())
         offset = self._file.append(sets)
         self._places[shot] = _Place(offset, sets.shape, references.silenced, references.yaws)

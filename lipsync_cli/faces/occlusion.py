@@ -103,24 +103,33 @@ def strangeness(looks: Look, yaws: Floats, openings: Floats) -> Floats:
         return np.zeros(n, np.float32)
     wide = np.clip(openings - np.median(openings), 0, _WIDEST)
     strange = np.maximum(
-        _strange_cells(looks[:, :_N_CELLS].astype(np.float32), wide),
+        _strange_cells(looks[:, :_N_CELLS], wide),
         _strange_lips(looks[:, _N_CELLS:].astype(np.float32), wide),
     )
     judged = np.clip(3 * (1 - np.abs(yaws - np.median(yaws)) / _TURN), 0, 1)
     return np.asarray(strange * judged, np.float32)
 
 
-def _strange_cells(cells: Floats, wide: Floats) -> Floats:
+def _strange_cells(cells: Look, wide: Floats) -> Floats:
     """The mean of the most changed cells, each in units of its own usual change (so that lips may move).
+
+    A cell at a time: of a long shot all at once would be many copies.
 
     wide: [N] openings beyond the usual; in a shot of somebody who is mostly silent speech is unusual.
     """
-    away = np.abs(cells - np.median(cells, axis=0))
-    usual = np.median(away, axis=0).mean(axis=-1)
-    change = away.mean(axis=-1) / (1.5 * usual + _FLOOR + _WIDE_CELLS * wide[:, None])
+    change = np.stack(
+        [_change(cells[:, place].astype(np.float32), wide) for place in range(_N_CELLS)], axis=1
+    )
     found = np.sort(change, axis=1)[:, -_MOST_CHANGED:].mean(axis=1)
     padded = np.pad(found, _SMOOTHING // 2, mode="edge")
     return np.asarray(np.convolve(padded, np.full(_SMOOTHING, 1 / _SMOOTHING), mode="valid"), np.float32)
+
+
+def _change(cell: Floats, wide: Floats) -> Floats:
+    """How far one cell [N, 3] is from its usual colours, in units of how far it usually is."""
+    away = np.abs(cell - np.median(cell, axis=0))
+    usual = np.median(away, axis=0).mean()
+    return np.asarray(away.mean(axis=-1) / (1.5 * usual + _FLOOR + _WIDE_CELLS * wide), np.float32)
 
 
 def _strange_lips(contrasts: Floats, wide: Floats) -> Floats:

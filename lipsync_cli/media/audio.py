@@ -61,8 +61,10 @@ def load_waveform(path: Path, sample_rate: int = 16000) -> Waveform:
     """
     sound = SoundReader(path)
     mono = (block.mean(axis=0, keepdims=True) for block in sound)
-    pieces = [block[0] for block in resample(mono, sound.info.sample_rate, sample_rate)]
-    samples = np.concatenate(pieces or [np.zeros(0, np.float32)])
+    held = bytearray()  # grows in place: pieces and what they are joined to would be twice the sound
+    for block in resample(mono, sound.info.sample_rate, sample_rate):
+        held += block[0].tobytes()
+    samples = np.frombuffer(held, np.float32)
     return Waveform(np.clip(samples, -1.0, 1.0, out=samples), sample_rate)
 
 

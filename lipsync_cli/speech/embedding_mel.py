@@ -24,7 +24,7 @@ _HANN = 400  # samples, in the middle of the transform
 _INT16 = 32_768.0
 _RANGE = 8.0  # 80 dB
 _QUIETEST = 1.6  # = log10(0.4) + 2: the rounding noise of 16-bit sound, 1/12 a sample, in these filters
-_CHUNK = 4096  # columns at a time: 16 MB
+_CHUNK = 1024  # columns at a time: 12 MB
 
 
 def embedding_mel(waveform: Waveform) -> NDArray[np.float32]:

@@ -24,7 +24,7 @@ class Copier:
 def test_the_frame_itself_comes_in_the_place_of_references(world) -> None:
     stream = world.Stream([world.Shown(opening=0.01 * i) for i in range(1, 9)])
     world.silent_lip = world.talking_face = copier = Copier()
-    counts = world.dub(stream, 0.32)
+    counts = world.dub(stream, 0.32, batch=25)
     assert counts.dubbed == 8
     assert counts.silenced_references == 0
     (references,), (poses,) = copier.references, copier.poses

@@ -121,7 +121,7 @@ def test_the_batch_size_changes_nothing_but_the_batches(world, batch) -> None:
 
 def test_a_generator_meets_few_numbers_of_frames_however_many_of_a_batch_have_a_face(world) -> None:
     shows = [world.Shown(opening=None if i % 50 < i // 50 else 0.05) for i in range(1000)]
-    world.dub(world.Stream(shows), 40.0)
+    world.dub(world.Stream(shows), 40.0, batch=25)
     assert set(world.talking_face.batches) <= {1, 2, 3, 4, 5, 10, 15, 20, 25}
     assert len(world.talking_face.heard) == sum(shown.opening is not None for shown in shows)
 
@@ -138,7 +138,7 @@ def test_memory_does_not_grow_with_the_length(world) -> None:
 
 def test_each_shot_has_references_of_its_own(world) -> None:
     shows = talking(world, 30, tone=60) + talking(world, 30, tone=160) + talking(world, 30, tone=60)
-    counts = world.dub(world.Stream(shows), 3.6)
+    counts = world.dub(world.Stream(shows), 3.6, batch=25)
     assert counts.shots == 3
     tones = [int(np.median(pictures[..., 0])) for pictures in world.talking_face.references]
     assert tones == [60, 60, 160, 160, 60, 60]

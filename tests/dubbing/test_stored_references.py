@@ -91,8 +91,11 @@ def test_memory_does_not_grow_with_the_number_of_shots(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MediaError, match=r"nowhere: cannot be written \(No such file or directory\); check"):
-        StoredReferences(tmp_path / "nowhere")
+    with (
+        StoredReferences(tmp_path / "nowhere") as stored,
+        pytest.raises(MediaError, match=r"nowhere: cannot be written \(No such file or directory\); check"),
+    ):
+        stored.add(0, references(0))
 
 
 def test_a_disk_that_runs_full_is_told(tmp_path: Path, full_disk: Any) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -158,6 +159,18 @@ def test_cells_that_often_change_are_no_thing() -> None:
     looks[:, 10:16] = 0.8 * np.sin(np.arange(N))[:, None, None]
     still = np.zeros(N, np.float32)
     assert strangeness(looks, still, still).max() < USUAL_AGAIN
+
+
+def test_judging_a_long_shot_takes_little_memory() -> None:
+    looks = np.random.default_rng(0).normal(0, 0.3, (5000, 60, 3)).astype(np.float16)
+    nothing = np.zeros(len(looks), np.float32)
+    tracemalloc.start()
+    try:
+        strangeness(looks, nothing, nothing)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2.5 * looks.nbytes  # all cells at once: 4.1
 
 
 def test_a_head_that_is_turned_is_not_judged() -> None:
