@@ -101,16 +101,18 @@ def speak(
     *,
     batch: int,
 ) -> Iterator[DubFrame]:
-    """G_L: draw the faces, `batch` frames (with or without a face) at a time."""
+    """G_L: draw the faces, `batch` frames (with or without a face) at a time; fewer, but a window, of large
+    faces."""
+    window = min(batch, WINDOW)
     while items := list(islice(frames, batch)):
         faces: dict[int, Image] = {}
         for shot, group in groupby((i for i in items if i.crop is not None), key=lambda item: item.shot):
             members = list(group)
             size = references[shot].size
-            step = in_windows(max(1, _PIXELS // size**2))
+            step = in_windows(max(window, _PIXELS // size**2))
             for start in range(0, len(members), step):
                 part = members[start : start + step]
-                drawn = _draw(part, generator, speech, references[shot])
+                drawn = _draw(part, generator, speech, references[shot], window)
                 faces |= {item.frame.index: face for item, face in zip(part, drawn, strict=True)}
         for item in items:
             yield replace(item, face=faces.get(item.frame.index))
@@ -122,7 +124,11 @@ def in_windows(n: int) -> int:
 
 
 def _draw(
-    items: Sequence[DubFrame], generator: FaceGenerator, speech: Speech, references: References
+    items: Sequence[DubFrame],
+    generator: FaceGenerator,
+    speech: Speech,
+    references: References,
+    window: int,
 ) -> Image:
     """Faces of frames of one shot, uint8 [B, size, size, 3]."""
     import torch  # not at the top: the first pass needs only `ahead`, and may run while torch is being loaded
@@ -131,32 +137,34 @@ def _draw(
     crops = to_network(np.stack([item.crop for item in items if item.crop is not None]))
     pose = mask_lower_half(crops)
     if not generator.n_references:
-        return to_image(_drawn(generator, heard, crops[:, None], pose))
+        return to_image(_drawn(generator, heard, crops[:, None], pose, window))
     weights = torch.from_numpy(references.weights([item.yaw for item in items]))
     faces = torch.zeros_like(crops)
     for pictures, share in zip(references.sets(), weights.T, strict=True):
         rows = share.nonzero()[:, 0]
         if bool((share == 1).all()):  # as long as the head does not turn
-            return to_image(_drawn(generator, heard, to_network(pictures)[None], pose))
+            return to_image(_drawn(generator, heard, to_network(pictures)[None], pose, window))
         if len(rows):
-            drawn = _drawn(generator, heard[rows], to_network(pictures)[None], pose[rows])
+            drawn = _drawn(generator, heard[rows], to_network(pictures)[None], pose[rows], window)
             faces[rows] += share[rows, None, None, None] * drawn.to(faces)
     return to_image(faces)
 
 
-def _drawn(generator: FaceGenerator, heard: Tensor, references: Tensor, pose: Tensor) -> Tensor:
-    """Draw B frames, more than five as whole windows of five (the last frame repeated): [B, 3, size, size].
+def _drawn(generator: FaceGenerator, heard: Tensor, references: Tensor, pose: Tensor, window: int) -> Tensor:
+    """Draw B frames, more than one as whole windows (the last frame repeated): [B, 3, size, size].
 
-    torch keeps what it has prepared for each number of frames that it met: 90 MB for all of 1 to 25.
+    torch keeps what it has prepared for each number of frames that it met: of the default network 5.5 MB. One
+    frame it meets anyway, where references are silenced.
 
     Args:
         generator: as the protocol says.
         heard: of B frames.
         references: [B, R, 3, size, size], or [1, R, 3, size, size] for all of them.
         pose: [B, 3, size, size].
+        window: frames of one.
     """
     n = len(pose)
-    missing = 0 if n <= WINDOW else -n % WINDOW
+    missing = 0 if n == 1 else -n % window
     if missing:
         filled = np.minimum(np.arange(n + missing), n - 1)
         heard, pose = heard[filled], pose[filled]

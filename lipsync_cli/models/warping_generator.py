@@ -21,6 +21,7 @@ from lipsync_cli.models.moving import moved
 from lipsync_cli.models.resizing import enlarging
 
 _PAINT = 3
+_PIXELS = 5 * 192 * 192  # that are composed at once in eval mode: what is in between stays in the caches
 _UNSHUFFLE = 2  # pictures enter, and paint and masks leave, at half resolution with four times the channels
 
 
@@ -187,6 +188,10 @@ class Motion:
     paint: Tensor
     """[B, 3, S, S] in [0, 1]."""
 
+    def of(self, part: slice) -> Motion:
+        """That of some of the B frames."""
+        return Motion(self.flows[part], self.mask_logits[part], self.paint[part])
+
 
 class WarpingFaceGenerator(nn.Module):
     """`FaceGenerator` in both roles, G_S (fed silence) and G_L.
@@ -226,7 +231,11 @@ class WarpingFaceGenerator(nn.Module):
     def forward(self, speech: Tensor, references: Tensor, pose: Tensor) -> Tensor:
         """speech [B, 10, 384] (with a predictor [B, 40, 384]), references [B, 2, 3, kS, kS] (closed, open),
         pose [B, 3, kS, kS] with its lower half zero, in [0, 1] -> faces [B, 3, kS, kS] in [0, 1]."""
-        return self.compose(self.motion(speech, references, pose), references, pose)
+        motion = self.motion(speech, references, pose)
+        step = len(pose) if self.training else max(1, _PIXELS // pose.shape[-1] ** 2)
+        parts = [slice(start, start + step) for start in range(0, len(pose), step)]
+        faces = [self.compose(motion.of(part), references[part], pose[part]) for part in parts]
+        return faces[0] if len(faces) == 1 else torch.cat(faces)
 
     def motion(self, speech: Tensor, references: Tensor, pose: Tensor) -> Motion:
         """Flows, masks and paint at the network's own size; arguments as forward."""

@@ -122,7 +122,7 @@ def test_the_batch_size_changes_nothing_but_the_batches(world, batch) -> None:
 def test_a_generator_meets_few_numbers_of_frames_however_many_of_a_batch_have_a_face(world) -> None:
     shows = [world.Shown(opening=None if i % 50 < i // 50 else 0.05) for i in range(1000)]
     world.dub(world.Stream(shows), 40.0, batch=25)
-    assert set(world.talking_face.batches) <= {1, 2, 3, 4, 5, 10, 15, 20, 25}
+    assert set(world.talking_face.batches) <= {1, 5, 10, 15, 20, 25}
     assert len(world.talking_face.heard) == sum(shown.opening is not None for shown in shows)
 
 

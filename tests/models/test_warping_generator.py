@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lipsync_cli.errors import SettingsError
+from lipsync_cli.models import warping_generator
 from lipsync_cli.models.architectures import build
 from lipsync_cli.models.lip_predictor import FURTHER_STEPS, LipPredictorSettings
 from lipsync_cli.models.warping_generator import (
@@ -143,6 +144,14 @@ def test_a_face_is_drawn_alike_alone_and_in_a_batch(generator):
         [generator(speech[i : i + 1], references[i : i + 1], pose[i : i + 1]) for i in range(4)]
     )
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("pixels", [1, 2 * 64 * 64, 10**9])
+def test_faces_that_are_composed_in_parts_are_the_same(generator, monkeypatch, pixels):
+    speech, references, pose = inputs(5, size=64)
+    whole = generator.compose(generator.motion(speech, references, pose), references, pose)
+    monkeypatch.setattr(warping_generator, "_PIXELS", pixels)
+    torch.testing.assert_close(generator(speech, references, pose), whole, atol=1e-6, rtol=0)
 
 
 def test_gradients_reach_every_parameter():
