@@ -68,7 +68,7 @@ class DubSettings:
     """What the networks compute in."""
     batch: int = 5
     """Frames drawn at once (fewer where the picture is large). 25 draw small pictures a tenth faster and take
-    150 MB more."""
+    100 to 150 MB more."""
     crf: float = 18
     """Quality of the video, 0 (best) to 51."""
     preset: str = "auto"
