@@ -191,6 +191,7 @@ def _make_parts(
 
         stack.enter_context(beside_other_work())
         used.extend(heard.used)
+        heard.warn()
         silent_lip, talking_face = loaded.generators
         return Drawing(silent_lip, talking_face, heard.speeches, heard.pauses, loaded.restorer)
 

@@ -47,6 +47,16 @@ class Heard:
     """Seconds."""
     used: tuple[NetworkUsed, ...]
     """The files of the networks that heard them."""
+    voiceless: tuple[Path, ...]
+    """Sounds in which nobody speaks."""
+
+    def warn(self) -> None:
+        """Tell of what is odd with the sounds; not before a dub is going to use them."""
+        for sound in self.voiceless:
+            _LOG.warning(
+                "%s: no voice is heard in it, so the lips stay closed; --pauses loudness moves them with it",
+                sound,
+            )
 
 
 def hear(
@@ -72,8 +82,9 @@ def hear(
     used: list[NetworkUsed] = []
     with beside_other_work():
         speeches = _make_speeches(hears, waveforms, used, file)
-        pauses = _find_pauses(waveforms, sounds, by, used)
-    return Heard(speeches, pauses, tuple(used))
+        pauses, are_voiceless = _find_pauses(waveforms, by, used)
+    voiceless = tuple(sound for sound, is_so in zip(sounds, are_voiceless, strict=True) if is_so)
+    return Heard(speeches, pauses, tuple(used), voiceless)
 
 
 def _make_speeches(
@@ -96,42 +107,34 @@ def _make_speeches(
 
     network = SpeechEmbedding()
     _fill(network, "speech_embedding", used)
-    hear = heard_as(network.steps, N_BINS)
+    steps = heard_as(network.steps, N_BINS)
     further = FURTHER_STEPS if hears == "speech_embedding_wide" else 0
     return tuple(
-        SpeechEmbeddingWindows(embedding_mel(waveform), hear, further, file) for waveform in waveforms
+        SpeechEmbeddingWindows(embedding_mel(waveform), steps, further, file) for waveform in waveforms
     )
 
 
 def _find_pauses(
-    waveforms: Sequence[Waveform],
-    sounds: Sequence[Path],
-    by: Literal["voice", "loudness"],
-    used: list[NetworkUsed],
-) -> tuple[Spans, ...]:
-    """Where each of these waveforms pauses; a sound in which nobody speaks is warned of.
+    waveforms: Sequence[Waveform], by: Literal["voice", "loudness"], used: list[NetworkUsed]
+) -> tuple[tuple[Spans, ...], tuple[bool, ...]]:
+    """Where each of these waveforms pauses, and whether nobody speaks in it, as far as that is asked.
 
     `used` is told of the voice detector's file, where that is asked.
     """
     from lipsync_cli.speech.pauses import is_whole, pauses
 
     if by == "loudness":
-        return tuple(pauses(waveform) for waveform in waveforms)
+        return tuple(pauses(waveform) for waveform in waveforms), (False,) * len(waveforms)
     from lipsync_cli.models.voice_detector import VoiceDetector
     from lipsync_cli.speech.voice_activity import voiceless
 
     network = VoiceDetector()
     _fill(network, "voice_detector", used)
-    found = []
-    for waveform, sound in zip(waveforms, sounds, strict=True):
-        silent = voiceless(waveform, network)
-        if is_whole(silent, waveform):
-            _LOG.warning(
-                "%s: no voice is heard in it, so the lips stay closed; --pauses loudness moves them with it",
-                sound,
-            )
-        found.append(pauses(waveform, silent))
-    return tuple(found)
+    silent = [voiceless(waveform, network) for waveform in waveforms]
+    pairs = list(zip(waveforms, silent, strict=True))
+    return tuple(pauses(*pair) for pair in pairs), tuple(
+        is_whole(spans, waveform) for waveform, spans in pairs
+    )
 
 
 def _fill(network: nn.Module, role: str, used: list[NetworkUsed]) -> None:

@@ -59,6 +59,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, portrait: Image, weights_fo
     )
     sound = load_waveform(weights_folder / "demo" / "speech.m4a").samples[: round(16_000 * SECONDS)]
     soundfile.write(folder / "speech.wav", sound, 16_000)
+    noise = np.random.default_rng(0).normal(0, 0.1, len(sound))
+    soundfile.write(folder / "noise.wav", noise, 16_000)
     soundfile.write(folder / "empty.wav", sound[:0], 16_000)
     (folder / "text.mp4").write_text("This is not a video.\n" * 20)
     (folder / "text.wav").write_text("This is not a sound.\n" * 20)
@@ -253,6 +255,7 @@ def refused(
         ("face.mp4", "no_face.mp4", 3, ("no_face.mp4", "no sound")),
         ("face.mp4", "empty.wav", 3, ("empty.wav",)),
         ("no_face.mp4", "speech.wav", 4, ("no_face.mp4", "no face in any of the 15 frames")),
+        ("no_face.mp4", "noise.wav", 4, ("no_face.mp4", "no face in any of the 15 frames")),  # nor a voice
         (".", "speech.wav", 3, ("folder",)),
     ],
 )
