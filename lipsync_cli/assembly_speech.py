@@ -82,8 +82,7 @@ def hear(
     used: list[NetworkUsed] = []
     with beside_other_work():
         speeches = _make_speeches(hears, waveforms, used, file)
-        pauses, are_voiceless = _find_pauses(waveforms, by, used)
-    voiceless = tuple(sound for sound, is_so in zip(sounds, are_voiceless, strict=True) if is_so)
+        pauses, voiceless = _find_pauses(waveforms, sounds, by, used)
     return Heard(speeches, pauses, tuple(used), voiceless)
 
 
@@ -115,26 +114,31 @@ def _make_speeches(
 
 
 def _find_pauses(
-    waveforms: Sequence[Waveform], by: Literal["voice", "loudness"], used: list[NetworkUsed]
-) -> tuple[tuple[Spans, ...], tuple[bool, ...]]:
-    """Where each of these waveforms pauses, and whether nobody speaks in it, as far as that is asked.
+    waveforms: Sequence[Waveform],
+    sounds: Sequence[Path],
+    by: Literal["voice", "loudness"],
+    used: list[NetworkUsed],
+) -> tuple[tuple[Spans, ...], tuple[Path, ...]]:
+    """Where each of these waveforms pauses, and in which sounds nobody speaks, where that is asked.
 
     `used` is told of the voice detector's file, where that is asked.
     """
     from lipsync_cli.speech.pauses import is_whole, pauses
 
     if by == "loudness":
-        return tuple(pauses(waveform) for waveform in waveforms), (False,) * len(waveforms)
+        return tuple(pauses(waveform) for waveform in waveforms), ()
     from lipsync_cli.models.voice_detector import VoiceDetector
     from lipsync_cli.speech.voice_activity import voiceless
 
     network = VoiceDetector()
     _fill(network, "voice_detector", used)
-    silent = [voiceless(waveform, network) for waveform in waveforms]
-    pairs = list(zip(waveforms, silent, strict=True))
-    return tuple(pauses(*pair) for pair in pairs), tuple(
-        is_whole(spans, waveform) for waveform, spans in pairs
-    )
+    found, without_voice = [], []
+    for waveform, sound in zip(waveforms, sounds, strict=True):
+        silent = voiceless(waveform, network)
+        if is_whole(silent, waveform):
+            without_voice.append(sound)
+        found.append(pauses(waveform, silent))
+    return tuple(found), tuple(without_voice)
 
 
 def _fill(network: nn.Module, role: str, used: list[NetworkUsed]) -> None:
